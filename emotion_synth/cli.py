@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'UsageError', 'edit', 'spectrum', 'score', 'emotions', 'methods', 'faceworld', 'parser', 'main']
 
-# %% ../nbs/51_cli.ipynb #3b732720
+# %% ../nbs/51_cli.ipynb #4ce42840
 import argparse
 import os
+import re
 import sys
 import time
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 
 from fastcore.imports import IN_NOTEBOOK
@@ -30,11 +30,15 @@ _EXAMPLES = """examples:
 
 `emotion-synth COMMAND --help` explains one command."""
 
-# %% ../nbs/51_cli.ipynb #6b196f53
+# %% ../nbs/51_cli.ipynb #ebbfe7a9
 class UsageError(ValueError): "The command line itself is wrong; the message is one sentence."
 
 class _Parser(argparse.ArgumentParser):
     "Raises `UsageError` where argparse would print usage and leave."
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = re.compile(r"-[\d.]+(,-?[\d.]+)*$")  # -0.5,0,1 is a list of numbers, not an option
+
     def error(self, message): raise UsageError(f"{message[0].upper()}{message[1:]}. `{self.prog} --help` shows examples.")
 
 def _command(commands, name, run, about, examples):
@@ -155,35 +159,40 @@ def methods(options):
         line = (METHODS[name].__doc__ or "").strip().splitlines()[:1]
         print(f"  {name:<12} {'(default) ' if name == DEFAULT_METHOD else ''}{line[0] if line else ''}")
 
-# %% ../nbs/51_cli.ipynb #98c67859
+# %% ../nbs/51_cli.ipynb #8db45e22
+def _fetch(root):
+    "Fetch the pictures that are missing; without a network, what is there has to do."
+    from emotion_synth.data.sources import NoNetwork, fetch
+    try: fetch(root)
+    except NoNetwork as error:
+        if not any((root/"valid").glob("*.glb")): raise
+        print(f"{error} Building from what is in {root}.", file=sys.stderr)
+
+# %% ../nbs/51_cli.ipynb #ab3f9d46
 def faceworld(options):
     "`emotion-synth data faceworld`"
-    root, given = Path(options.root or Path(options.out)/"sources"), options.root is not None
-    if given and not root.is_dir(): raise UsageError(f"There is no folder '{root}': --root is the folder with the portraits and heads to learn from.")
-    if find_spec("emotion_synth.data.sources"):
-        from emotion_synth.data.sources import fetch
-        fetch(root)
-    elif not given: raise UsageError("The pictures to build from are not here: give their folder with --root.")
-    if not any((root/"valid").glob("*.glb")): raise UsageError(f"'{root}' has no heads (valid/*.glb): --root is the folder with the portraits and heads to learn from.")
+    root = Path(options.root or Path(options.out)/"sources")
+    if options.root and not root.is_dir(): raise UsageError(f"There is no folder '{root}': --root is the folder with the portraits and heads to learn from.")
+    _fetch(root)
     from emotion_synth.data.faceworld import build
     made = build(options.out, root, renders=options.renders, workers=options.workers)
     print(f"{made['pictures']} pictures in {len(made['shards'])} shards in {options.out}")
 
-# %% ../nbs/51_cli.ipynb #a3643e23
+# %% ../nbs/51_cli.ipynb #7c4fba47
 def _edit_parsers(commands):
     p = _command(commands, "edit", edit, "put one emotion into a photo", ["--emotion surprise", "me.jpg --emotion joy", "me.jpg --emotion furious --strength 0.7 --face all -o us.jpg"])
     _photo_option(p, optional=True)
     p.add_argument("-e", "--emotion", required=True, metavar="WORD", help="joy, sad, anger, ...; `emotion-synth emotions` lists all")
     p.add_argument("-s", "--strength", default="1", metavar="S", help="0 changes nothing, 1 is the full emotion; from -1 to 2 (default: 1)")
     _edit_options(p)
-    p = _command(commands, "spectrum", spectrum, "one picture of many emotions at many strengths", ["me.jpg -o sheet.png", "me.jpg --emotions joy,awe,contempt --strengths 0,0.5,1"])
+    p = _command(commands, "spectrum", spectrum, "one picture of many emotions at many strengths", ["me.jpg -o sheet.png", "me.jpg --emotions joy,awe,contempt --strengths -0.5,0,0.5,1"])
     _photo_option(p, optional=True)
     p.add_argument("--emotions", default="", metavar="A,B", help="the rows (default: joy to disgust, six)")
     p.add_argument("--strengths", default="0,0.5,1,1.5", metavar="S,T", help="the columns (default: %(default)s)")
     p.add_argument("--cell", type=int, default=200, metavar="PX", help="side of one picture (default: %(default)s)")
     _edit_options(p)
 
-# %% ../nbs/51_cli.ipynb #c5c7dea6
+# %% ../nbs/51_cli.ipynb #992d6f37
 def _other_parsers(commands):
     p = _command(commands, "score", score, "say what a face shows", ["me.jpg", "us.jpg --face all"])
     _photo_option(p, optional=True)
@@ -194,7 +203,7 @@ def _other_parsers(commands):
     p = _command(data.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser), "faceworld", faceworld, "build the pictures that the models learn from; goes on where it stopped", ["--out faceworld --root photos"])
     p.epilog = "examples:\n  emotion-synth data faceworld --out faceworld --root photos"
     p.add_argument("--out", required=True, metavar="DIR", help="where to build (about 3 GB)")
-    p.add_argument("--root", metavar="DIR", help="folder with the portraits and heads to build from")
+    p.add_argument("--root", metavar="DIR", help="folder with the portraits and heads to build from; what is missing is fetched into it (default: DIR/sources)")
     p.add_argument("--renders", type=int, default=40_000, metavar="N", help="pictures of heads (default: %(default)s)")
     p.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: %(default)s, one a core)")
 
@@ -207,7 +216,7 @@ def parser():
     _other_parsers(commands)
     return top
 
-# %% ../nbs/51_cli.ipynb #6d757ade
+# %% ../nbs/51_cli.ipynb #94944b66
 COMMANDS = ("edit", "spectrum", "score", "emotions", "methods", "data")
 
 def _check_command(args):
@@ -218,27 +227,27 @@ def _check_command(args):
     if Path(word).suffix and not near: hint = f"to edit a photo, type `emotion-synth edit {word} --emotion joy`."
     raise UsageError(f"'{word}' is not a command: {hint}")
 
-# %% ../nbs/51_cli.ipynb #3a3133c2
+# %% ../nbs/51_cli.ipynb #9e76569e
 def _say(sentence):
     print(f"emotion-synth: {sentence}", file=sys.stderr)
 
-def _theirs(error): return isinstance(error, UsageError) or isinstance(error, ValueError) and type(error).__module__.startswith("emotion_synth")
+def _written(error): return isinstance(error, UsageError) or type(error).__module__.startswith("emotion_synth")
 
 def _failure(error):
     "Tell the user about an exception; the exit code."
     if os.environ.get("EMOTION_SYNTH_DEBUG"): raise error
-    if _theirs(error): return _say(error) or 2
+    if _written(error): return _say(error) or (2 if isinstance(error, ValueError) else 1)
     if isinstance(error, (FileNotFoundError, MemoryError)) and str(error): return _say(error) or 1
     _say(f"something went wrong inside ({type(error).__name__}: {' '.join(str(error).split())[:200]}). This is a bug; with EMOTION_SYNTH_DEBUG=1 it shows where.")
     return 1
 
-# %% ../nbs/51_cli.ipynb #1f914d95
+# %% ../nbs/51_cli.ipynb #27cfbdd3
 def _closed():
     "Whoever read our output has seen enough (`| head`): that is not an error."
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
-# %% ../nbs/51_cli.ipynb #7eb2e27a
+# %% ../nbs/51_cli.ipynb #72e601ad
 def main(
     args=None,  # words after `emotion-synth`; those of the command line when None
 ) -> int:       # 0 done, 1 our fault, 2 wrong usage or input, 130 stopped by the user
@@ -256,6 +265,6 @@ def main(
     except BrokenPipeError: return _closed()
     except Exception as error: return _failure(error)
 
-# %% ../nbs/51_cli.ipynb #4ee24685
+# %% ../nbs/51_cli.ipynb #f8602966
 #| eval: false
 if __name__ == "__main__" and not IN_NOTEBOOK: sys.exit(main())

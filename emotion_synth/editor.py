@@ -6,7 +6,7 @@
 __all__ = ['STRENGTHS', 'DEFAULT_METHOD', 'Photo', 'open_photo', 'Recent', 'Ready', 'EditError', 'check_strength', 'choose',
            'load_method', 'FaceEdit', 'Edit', 'Editor', 'seeded']
 
-# %% ../nbs/31_editor.ipynb #970f3c9c
+# %% ../nbs/31_editor.ipynb #67b37709
 import io
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from PIL import Image, ImageOps
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .emotions import SIX, get_emotion
 from .faces import Alignment, Face, FaceError, align, check_face, crop_face, detect, pick, transfer
@@ -143,11 +143,11 @@ class Edit:
 
     def __repr__(self): return f"Edit({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"
 
-# %% ../nbs/31_editor.ipynb #496ecd41
+# %% ../nbs/31_editor.ipynb #76588762
 @patch
 def close_up(self:Edit,
     which=0,     # place in `faces`
-    margin=.2,   # room around the face crop, as a share of its side
+    margin=.1,   # room around the face crop, as a share of its side
 ) -> tuple:      # (before, after), square PIL images at the photo's own resolution
     "The surroundings of an edited face, before and after."
     view = self.faces[which].alignment
@@ -171,21 +171,21 @@ def _stack(rows, gap=4):
     for i, r in enumerate(rows): sheet.paste(r, (0, sum(q.height + gap for q in rows[:i])))
     return sheet
 
-# %% ../nbs/31_editor.ipynb #20327c00
+# %% ../nbs/31_editor.ipynb #471c7b35
 @patch
 def compare(self:Edit,
-    size=300,  # side of one picture, px
+    size=280,  # side of one picture, px
 ) -> Image.Image:
-    "Before and after side by side, with a close-up of every face that is small in the photo."
-    small = [i for i, f in enumerate(self.faces) if f.alignment.size/f.alignment.scale < .4*min(self.image.size)]
+    "Before and after side by side, with close-ups of the faces where they are small in the photo."
     titles = show_sheet([[None, None]], col_titles=["before", f"{self.emotion} {self.strength:g} ({self.method})"], cell=size)
-    rows = [titles.crop((0, 0, titles.width, titles.height - size)), *(_beside(*pair, size) for pair in ((self.original, self.image), *map(self.close_up, small)))]
-    return _stack(rows)
+    titles, pairs = titles.crop((0, 0, titles.width, titles.height - size)), [(self.original, self.image)]
+    if any(f.alignment.size/f.alignment.scale < .4*min(self.image.size) for f in self.faces): pairs += map(self.close_up, range(len(self.faces)))
+    return _stack([titles, *(_beside(*pair, size) for pair in pairs)])
 
 @patch
-def _repr_png_(self:Edit):
+def _repr_jpeg_(self:Edit):
     buffer = io.BytesIO()
-    self.compare().save(buffer, "PNG", optimize=True)
+    self.compare().save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
 
 # %% ../nbs/31_editor.ipynb #1604c708

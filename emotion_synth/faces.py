@@ -391,7 +391,7 @@ def _flow(source, edited):
     smooth = _blur(there * changed * trust, n / 64) / (_blur(trust, n / 64) + 1e-3)
     return (smooth * face_mask(n)[..., None]).astype(np.float32)
 
-# %% ../nbs/02_faces.ipynb #e3d50898
+# %% ../nbs/02_faces.ipynb #6c7d15b5
 def _moved(photo, flow, view, box):
     "float32 (h, w, 3): the photo's pixels in `box`, each taken from where the crop's flow says it came from."
     x0, y0, x1, y1 = box
@@ -404,7 +404,7 @@ def _stale(rest, moved, view, crop_size, box):
     "float32 (h, w, 3): detail finer than the crop's pixels, where a strong `rest` says that it is out of date."
     sigma = .6 * view.size / crop_size / view.scale
     if sigma < .5: return np.zeros_like(moved)
-    strong = _ease(_blur(np.abs(rest).mean(-1, keepdims=True), view.size / 128), 20, 50)
+    strong = _ease(_blur(np.abs(rest).mean(-1, keepdims=True), view.size / 128), 12, 40)
     return _spread(strong, view, box).clip(0, 1) * (moved - _blur(moved, sigma))
 
 # %% ../nbs/02_faces.ipynb #b90bd014

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['VALID_HEADS', 'BASIC', 'SHADES', 'HeadSet', 'blend_head', 'random_view', 'random_background', 'render_head',
-           'smile_score', 'parted_lips', 'neutralising', 'relight', 'Sitter', 'find_people', 'random_emotion',
-           'make_record', 'write_shard', 'render_shard', 'morph_shard', 'photo_shard', 'plan', 'build',
-           'write_manifest', 'FaceWorld', 'LandmarkSet']
+           'smile_score', 'neutralising', 'relight', 'Sitter', 'find_people', 'random_emotion', 'make_record',
+           'write_shard', 'render_shard', 'morph_shard', 'photo_shard', 'plan', 'build', 'write_manifest', 'FaceWorld',
+           'LandmarkSet']
 
-# %% ../../nbs/04_faceworld.ipynb #1eff0574
+# %% ../../nbs/04_faceworld.ipynb #97c50d1c
 import json, os
 from collections import defaultdict
 from functools import cache, partial
@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from .heads import (EYES_, SKIN, _uv_keys, eye_centre, face_region, interpolate, rasterise, read_head, read_texture, recipe,
                                       statistical_head, to_order)
 from .landmarks import N_FRL, N_MESH
-from .portraits import Portrait, _compose, _shrinking_warp, anatomy, similarity
+from .portraits import Portrait, _compose, _shrinking_warp, anatomy, parted_lips, similarity
 from ..emotions import EMOTIONS, get_emotion, prompt
 from ..faces import EYES, FACE_SIZE
 from ..images import load_image
@@ -135,25 +135,16 @@ def _irises(person, x, y, n, m):
         out += [c, c + [r, 0], c - [0, r], c - [r, 0], c + [0, r]]
     return np.array(out)
 
-# %% ../../nbs/04_faceworld.ipynb #bc1446df
+# %% ../../nbs/04_faceworld.ipynb #b869f4b2
 def smile_score(points):
     "How much a face smiles, from its 478 points: 0 is a neutral portrait, 1 a smile (mouth width and corner height, calibrated on the London set)."
     e = points[473] - points[468]; iod = np.linalg.norm(e); n = np.array([-e[1], e[0]]) / iod**2; m = (points[13] + points[14]) / 2
     width = np.linalg.norm(points[61] - points[291]) / iod; lift = ((m - points[61]) @ n + (m - points[291]) @ n) / 2
     return float(.5 * (width - .766) / .136 + .5 * (lift + .024) / .074)
 
-def parted_lips(points):
-    "Opening of the inner lips over the mouth's width."
-    return float(np.linalg.norm(points[13] - points[14]) / np.linalg.norm(points[61] - points[291]))
-
-def neutralising(portrait, limit=1.):
-    "Actions that take a closed smile off a portrait, by the landmarks: {} for a neutral face."
-    score = smile_score(portrait.points); h = statistical_head()
-    if score < .12: return {}
-    moved = portrait.points.copy(); d = h.landmarks @ h.displacement({"RsmileClose": 1., "LsmileClose": 1.})
-    moved[:468] += portrait.pose.scale * (d @ portrait.pose.rotation[:2].T) * [1, -1]
-    a = min(limit, score / max(smile_score(moved) - score, .3))
-    return {"RsmileClose": -a, "LsmileClose": -a, "RlowLid": -.15*a, "LlowLid": -.15*a}
+def neutralising(portrait):
+    "Actions that take off a portrait what its face already shows: {} for a neutral face."
+    return {k: -v for k, v in portrait.pose.resting.items()}
 
 # %% ../../nbs/04_faceworld.ipynb #5b4ce34f
 def relight(image, rng, amount=1.):

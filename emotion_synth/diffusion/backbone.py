@@ -16,11 +16,11 @@ from fastcore.basics import patch
 from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
-# %% ../../nbs/10_backbone.ipynb #ac18ba94
+# %% ../../nbs/10_backbone.ipynb #c7c20e8c
 class BackboneError(ValueError):
     "A model cannot be loaded or used this way; the message is one sentence that says what to do."
 
-# %% ../../nbs/10_backbone.ipynb #3973c33a
+# %% ../../nbs/10_backbone.ipynb #43bcf204
 class Backbone:
     "A diffusion model by its parts, weights frozen; pixel models have no `vae`, unconditional ones no `text_encoder`."
     def __init__(self,
@@ -47,7 +47,7 @@ class Backbone:
 
     def autocast(self): return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
-# %% ../../nbs/10_backbone.ipynb #7ac5b5c6
+# %% ../../nbs/10_backbone.ipynb #553931d3
 @patch(as_prop=True)
 def latent_shape(self:Backbone) -> tuple: # (channels, height, width)
     "Shape of one latent, or of one face for a pixel model."
@@ -64,14 +64,14 @@ def face_size(self:Backbone) -> int:
     "Side of the faces this model was made for, in pixels."
     return self.latent_shape[-1] * self.factor
 
-# %% ../../nbs/10_backbone.ipynb #ebc124d6
+# %% ../../nbs/10_backbone.ipynb #630e0fd0
 def _check_faces(faces, factor):
     "Faces must be float (B, 3, H, W) with sides that divide."
     if faces.ndim != 4 or faces.shape[1] != 3 or not faces.is_floating_point():
         raise BackboneError(f"Faces are float tensors (B, 3, H, W) in [-1, 1], not {tuple(faces.shape)} of {faces.dtype}: use images.to_tensor and add a batch axis.")
     if any(s % factor for s in faces.shape[2:]): raise BackboneError(f"Face sides must be multiples of {factor} px, not {faces.shape[2]} x {faces.shape[3]}: align the face first.")
 
-# %% ../../nbs/10_backbone.ipynb #ac61563e
+# %% ../../nbs/10_backbone.ipynb #5fcf9427
 @patch
 def encode(self:Backbone,
            faces:torch.Tensor # float (B, 3, H, W) in [-1, 1]
@@ -84,7 +84,7 @@ def encode(self:Backbone,
     z = out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latents
     return (z.float() - (getattr(self.vae.config, "shift_factor", None) or 0)) * self.vae.config.scaling_factor
 
-# %% ../../nbs/10_backbone.ipynb #0a61d34d
+# %% ../../nbs/10_backbone.ipynb #34416ea8
 @patch
 def decode(self:Backbone,
            latents:torch.Tensor # (B, C, h, w)
@@ -94,7 +94,7 @@ def decode(self:Backbone,
     z = latents / self.vae.config.scaling_factor + (getattr(self.vae.config, "shift_factor", None) or 0)
     with self.autocast(): return self.vae.decode(z).sample.float().clamp(-1, 1)
 
-# %% ../../nbs/10_backbone.ipynb #54d1d4d3
+# %% ../../nbs/10_backbone.ipynb #ec02f9da
 @patch
 def embed(self:Backbone,
           prompts # a sentence or a list of them
@@ -105,7 +105,7 @@ def embed(self:Backbone,
     ids = self.tokenizer(prompts, padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt").input_ids
     with self.autocast(): return self.text_encoder(ids.to(self.device)).last_hidden_state.float()
 
-# %% ../../nbs/10_backbone.ipynb #83ce44b5
+# %% ../../nbs/10_backbone.ipynb #712a4a89
 @patch
 def _cond(self:Backbone, cond, n):
     "Text states for a batch of n; None means the empty sentence, or nothing for a model without text."
@@ -114,7 +114,7 @@ def _cond(self:Backbone, cond, n):
     if cond.shape[0] not in (1, n): raise BackboneError(f"{cond.shape[0]} text states do not fit {n} latents: give one, or one for each.")
     return cond.to(self.device).expand(n, -1, -1)
 
-# %% ../../nbs/10_backbone.ipynb #33d6de7c
+# %% ../../nbs/10_backbone.ipynb #65e20e28
 @patch
 def _abar(self:Backbone, t, x):
     "abar at t, shaped to multiply x."
@@ -134,7 +134,7 @@ def to_eps(self:Backbone,
     if kind == "sample": return (x - a.sqrt() * out) / (1 - a).sqrt()
     raise BackboneError(f"The scheduler predicts '{kind}', which is none of epsilon, v_prediction and sample.")
 
-# %% ../../nbs/10_backbone.ipynb #1ad91242
+# %% ../../nbs/10_backbone.ipynb #7d4cfbd4
 @patch
 def predict_noise(self:Backbone,
     x:torch.Tensor, # noisy latents (B, C, h, w)
@@ -151,14 +151,14 @@ def predict_noise(self:Backbone,
     with self.autocast(): out = self.unet(*args).sample
     return self.to_eps(out, x, t)
 
-# %% ../../nbs/10_backbone.ipynb #a1158aee
+# %% ../../nbs/10_backbone.ipynb #196242ef
 @patch
 def predict_x0(self:Backbone, x, t, eps):
     "The clean latents that `x` and its noise `eps` imply."
     a = self._abar(t, x)
     return (x - (1 - a).sqrt() * eps) / a.sqrt()
 
-# %% ../../nbs/10_backbone.ipynb #4adf2d7f
+# %% ../../nbs/10_backbone.ipynb #640abdd0
 @dataclass
 class EncoderState:
     "What the U-Net knows when it reaches its bottleneck."
@@ -169,7 +169,7 @@ class EncoderState:
     x: torch.Tensor      # the noisy latents (B, C, h, w)
     t: torch.Tensor      # timestep
 
-# %% ../../nbs/10_backbone.ipynb #5016e1c1
+# %% ../../nbs/10_backbone.ipynb #36094429
 def _check_unet(unet):
     "Parts of the diffusers U-Nets that the three passes do not know."
     c = unet.config
@@ -180,14 +180,14 @@ def _check_unet(unet):
     if unet.mid_block is None: odd.append("no mid block")
     if odd: raise BackboneError(f"This U-Net cannot be opened at the bottleneck ({', '.join(odd)}): predict_noise without delta_h still works.")
 
-# %% ../../nbs/10_backbone.ipynb #e67c2f0a
+# %% ../../nbs/10_backbone.ipynb #515f1c51
 def _time_embedding(unet, x, t):
     t = torch.as_tensor(t, device=x.device).reshape(-1).expand(len(x))
     return unet.time_embedding(unet.time_proj(t).to(x.dtype))
 
 def _attends(block): return getattr(block, "has_cross_attention", False)
 
-# %% ../../nbs/10_backbone.ipynb #806832ab
+# %% ../../nbs/10_backbone.ipynb #fe3945fa
 @patch
 def encoder_pass(self:Backbone, x, t, cond=None) -> EncoderState:
     "First third of `predict_noise`: everything before the mid block; see there for the arguments."
@@ -203,7 +203,7 @@ def encoder_pass(self:Backbone, x, t, cond=None) -> EncoderState:
             skips += tuple(new)
     return EncoderState(h, skips, emb, cond, x, t)
 
-# %% ../../nbs/10_backbone.ipynb #4255f6a7
+# %% ../../nbs/10_backbone.ipynb #199bf5a7
 @patch
 def mid_pass(self:Backbone, state:EncoderState, cond=None) -> torch.Tensor: # h (B, C', h', w')
     "Second third: the mid block, whose output is Asyrp's h; `cond` replaces the text states here only."
@@ -211,7 +211,7 @@ def mid_pass(self:Backbone, state:EncoderState, cond=None) -> torch.Tensor: # h 
     with self.autocast():
         return self.unet.mid_block(state.h_in, state.emb, **(dict(encoder_hidden_states=cond) if _attends(self.unet.mid_block) else {}))
 
-# %% ../../nbs/10_backbone.ipynb #669e6270
+# %% ../../nbs/10_backbone.ipynb #ec5e7ffe
 @patch
 def decoder_pass(self:Backbone, state:EncoderState, h, cond=None) -> torch.Tensor: # eps (B, C, h, w)
     "Last third: from `h` and the skips to the predicted noise; may be called several times on one state."
@@ -227,17 +227,17 @@ def decoder_pass(self:Backbone, state:EncoderState, h, cond=None) -> torch.Tenso
         out = unet.conv_out(unet.conv_act(unet.conv_norm_out(h)))
     return self.to_eps(out, state.x, state.t)
 
-# %% ../../nbs/10_backbone.ipynb #d07712b8
+# %% ../../nbs/10_backbone.ipynb #71101e8e
 def weights_dir(name="face128") -> Path: # may not exist
     "Where the embedded weights called `name` live inside the package."
     return Path(importlib.util.find_spec("emotion_synth").submodule_search_locations[0]) / "weights" / name
 
-# %% ../../nbs/10_backbone.ipynb #ce37dcb9
+# %% ../../nbs/10_backbone.ipynb #de4e2891
 EMBEDDED = ("face128",)
 
 def _holds_model(folder): return (folder / "model_index.json").exists() or (folder / "config.json").exists()
 
-# %% ../../nbs/10_backbone.ipynb #69adadad
+# %% ../../nbs/10_backbone.ipynb #61f871e3
 def _download(name):
     "The local copy of a hub model; fetched on the first call only."
     from diffusers import DiffusionPipeline
@@ -246,7 +246,7 @@ def _download(name):
         reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise BackboneError(f"'{name}' could not be fetched from the Hugging Face hub: check its name and the network, or give a folder that holds it. ({reason})") from e
 
-# %% ../../nbs/10_backbone.ipynb #99b41caa
+# %% ../../nbs/10_backbone.ipynb #85deb3f5
 def find_weights(name) -> Path:
     "The folder of an embedded model, of a folder's path, or of a diffusers id, which is fetched once and then cached."
     folder = Path(name).expanduser()
@@ -258,7 +258,7 @@ def find_weights(name) -> Path:
         raise BackboneError(f"'{name}' is no embedded model ({', '.join(EMBEDDED)}), no folder and no diffusers id such as google/ddpm-ema-celebahq-256.")
     return _download(str(name))
 
-# %% ../../nbs/10_backbone.ipynb #0daaba0f
+# %% ../../nbs/10_backbone.ipynb #af523d69
 _ROLES = dict(unet="unet", scheduler="scheduler", vae="vae", vqvae="vae", text_encoder="text_encoder", tokenizer="tokenizer")
 
 def _part(folder, name, library, kind):
@@ -267,7 +267,7 @@ def _part(folder, name, library, kind):
     place = folder / name if (folder / name).is_dir() else folder
     return getattr(importlib.import_module(library), kind).from_pretrained(place)
 
-# %% ../../nbs/10_backbone.ipynb #0940ca9f
+# %% ../../nbs/10_backbone.ipynb #2dd55e3d
 def _load_pixel_unet(folder):
     "A bare UNet2DModel, with the scheduler beside it or Ho et al.'s linear one."
     from diffusers import DDPMScheduler, UNet2DModel
@@ -276,7 +276,7 @@ def _load_pixel_unet(folder):
     beside = (folder / "scheduler_config.json").exists()
     return dict(unet=UNet2DModel.from_pretrained(folder), scheduler=DDPMScheduler.from_pretrained(folder) if beside else DDPMScheduler())
 
-# %% ../../nbs/10_backbone.ipynb #fb783f16
+# %% ../../nbs/10_backbone.ipynb #3512e311
 def load_parts(folder) -> dict: # keyword arguments of `Backbone`
     "The parts of a diffusers folder that a backbone needs; safety checkers and the like are left alone."
     folder = Path(folder)
@@ -287,7 +287,7 @@ def load_parts(folder) -> dict: # keyword arguments of `Backbone`
     try: return {_ROLES[k]: _part(folder, k, *v) for k, v in index.items() if k in _ROLES and v[0]}
     except OSError as e: raise BackboneError(f"The model in {folder} is incomplete: fetch or export it again. ({str(e).strip().splitlines()[0]})") from e
 
-# %% ../../nbs/10_backbone.ipynb #84d0d053
+# %% ../../nbs/10_backbone.ipynb #6e9837c1
 @patch(cls_method=True)
 def from_pretrained(cls:Backbone,
     name="face128", # embedded name, folder, or diffusers id
@@ -297,7 +297,7 @@ def from_pretrained(cls:Backbone,
     "Load a backbone; `BackboneError` says what is missing."
     return cls(**load_parts(find_weights(name)), bf16=bf16).to(device)
 
-# %% ../../nbs/10_backbone.ipynb #71020141
+# %% ../../nbs/10_backbone.ipynb #16ed3ef6
 def load_clip(folder) -> CLIPModel: # images (B, 3, S, S) in [-1, 1]
     "The CLIP whose text tower is a backbone's text encoder: from an embedded name, or from a folder with `text_encoder` and `clip`."
     folder = find_weights(folder)

@@ -7,13 +7,13 @@ __all__ = ['SCHEDULES', 'INVERSIONS', 'linear_alphas', 'scaled_linear_alphas', '
            'timesteps', 'predicted_x0', 'towards_noise', 'ddim_step', 'step_sigma', 'Inversion', 'autocast',
            'progress_bar', 'ddim_invert', 'fixed_point_invert', 'edit_friendly_invert', 'invert']
 
-# %% ../../nbs/12_inversion.ipynb #2d882c1c
+# %% ../../nbs/12_inversion.ipynb #3ea03a63
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from fastcore.basics import patch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 # %% ../../nbs/12_inversion.ipynb #5e808964
 def linear_alphas(start=1e-4, end=.02, steps=1000):

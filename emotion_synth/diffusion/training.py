@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['NOISE', 'MAX_TOKENS', 'CARD', 'TrainingError', 'ImageShards', 'to_batch', 'augment', 'BalancedSampler',
            'source_weights', 'Budget', 'lr_factor', 'EMA', 'save_state', 'load_state', 'Trainer', 'write_folder',
-           'save_sheet', 'make_autoencoder', 'laplacian', 'psnr', 'AutoencoderObjective', 'make_discriminator',
-           'adversarial', 'fold_scale', 'latents_of', 'autoencoder_report', 'train_autoencoder', 'Caption', 'synonyms',
-           'make_caption', 'caption', 'learn_merges', 'all_words', 'save_tokenizer', 'make_tokenizer',
+           'save_sheet', 'make_autoencoder', 'laplacian', 'psnr', 'latents_of', 'AutoencoderObjective',
+           'make_discriminator', 'adversarial', 'fold_scale', 'autoencoder_report', 'train_autoencoder', 'Caption',
+           'synonyms', 'make_caption', 'caption', 'learn_merges', 'all_words', 'save_tokenizer', 'make_tokenizer',
            'tokenizer_merges', 'tokenise', 'make_clip', 'caption_truth', 'ClipObjective', 'record_meaning',
            'clip_batch', 'clip_features', 'clip_report', 'train_clip', 'encode_both', 'write_latents', 'Latents',
            'latents_stage', 'make_unet', 'make_scheduler', 'DenoisingObjective', 'TextTable', 'sample', 'unet_report',
            'load_text', 'unet_batches', 'train_unet', 'make_pipeline', 'save_image_tower', 'save_weights', 'model_card',
            'export_stage', 'parser', 'main']
 
-# %% ../../nbs/11_training.ipynb #3126829e
+# %% ../../nbs/11_training.ipynb #af56af0d
 import argparse, copy, hashlib, io, json, math, os, shutil, tempfile, time
 from collections import Counter
 from contextlib import contextmanager
@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
 from fastcore.basics import patch
 from numpy.lib.format import open_memmap
 from safetensors import safe_open
@@ -38,11 +39,11 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer, CL
 from ..emotions import EKMAN, EMOTIONS, PROMPT_TEMPLATES, SUBJECTS, get_emotion, prompt, strength_word, vocabulary
 from ..images import show_sheet, write_atomic
 
-# %% ../../nbs/11_training.ipynb #d6a27a19
+# %% ../../nbs/11_training.ipynb #7f093a18
 class TrainingError(ValueError):
     "Training cannot start or go on; the message is one sentence that says what to do."
 
-# %% ../../nbs/11_training.ipynb #89517f90
+# %% ../../nbs/11_training.ipynb #b3128146
 def _records(path, # a shard, `NAME.npy`
              n     # how many images it holds
             ):     # one record per image
@@ -52,7 +53,7 @@ def _records(path, # a shard, `NAME.npy`
     source = next((s for s in ("render", "morph") if path.name.startswith(s)), "photo")
     return [dict(source=source, split="valid" if path.name.startswith("valid") or i % 20 == 19 else "train") for i in range(n)]
 
-# %% ../../nbs/11_training.ipynb #ca3c66fc
+# %% ../../nbs/11_training.ipynb #ab9d8a90
 class ImageShards:
     "All `*.npy` shards of a folder as one list of uint8 (128, 128, 3) faces, each with its record."
     def __init__(self, folder):
@@ -77,13 +78,13 @@ class ImageShards:
 
     def split(self, name): return np.array([i for i, r in enumerate(self.records) if r.get("split", "train") == name])
 
-# %% ../../nbs/11_training.ipynb #f97091b4
+# %% ../../nbs/11_training.ipynb #786b9dd5
 def to_batch(images: np.ndarray # uint8 (B, H, W, 3)
             ) -> torch.Tensor:  # float32 (B, 3, H, W) in [-1, 1]
     "uint8 faces as the network wants them."
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
+    return torch.tensor(images).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
 
-# %% ../../nbs/11_training.ipynb #02ad2e4b
+# %% ../../nbs/11_training.ipynb #cb746ce8
 def augment(x, rng):
     "Flip half of the faces and change the light (x 1 +- .1) and the colour (+- .05) of each."
     normal = lambda *shape: torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(x)
@@ -91,14 +92,14 @@ def augment(x, rng):
     x = torch.where(flip[:, None, None, None], x.flip(3), x)
     return (x * (1 + .1 * normal(len(x), 1, 1, 1)) + .05 * normal(len(x), 3, 1, 1)).clamp(-1, 1)
 
-# %% ../../nbs/11_training.ipynb #e14397ca
+# %% ../../nbs/11_training.ipynb #88ebb0af
 def _groups(records, indices, key):
     "Indices by the value of a key of their records."
     groups = {}
     for i in indices: groups.setdefault(records[i].get(key), []).append(i)
     return groups
 
-# %% ../../nbs/11_training.ipynb #6a5110e0
+# %% ../../nbs/11_training.ipynb #488fba1e
 class BalancedSampler:
     "Draws a source by weight, then an emotion, then a person, each with equal chances, then a picture of that person."
     def __init__(self, records, indices,
@@ -122,7 +123,7 @@ class BalancedSampler:
         p = np.array([max(weights.get(s, 0.), 1e-6) for s in sources])
         return np.array([self._one(sources[k], rng) for k in rng.choice(len(sources), n, p=p / p.sum())])
 
-# %% ../../nbs/11_training.ipynb #12ba7561
+# %% ../../nbs/11_training.ipynb #dc91ea84
 def source_weights(fraction: float, # how much of the budget is used, 0 to 1
                    real: tuple,     # share of real faces (photos and morphs) at the start and at the end
                    photos: float    # share of plain photos among the real faces
@@ -131,7 +132,7 @@ def source_weights(fraction: float, # how much of the budget is used, 0 to 1
     r = real[0] + (real[1] - real[0]) * fraction
     return dict(photo=r * photos, morph=r * (1 - photos), render=1 - r)
 
-# %% ../../nbs/11_training.ipynb #5668a2d2
+# %% ../../nbs/11_training.ipynb #765b0ef0
 @dataclass
 class Budget:
     "How much of a run is done, by minutes or by steps; `elapsed` seconds count from the very first start."
@@ -151,12 +152,12 @@ class Budget:
         if self.minutes: used.append(self.seconds() / (60 * self.minutes))
         return min(1., max(used))
 
-# %% ../../nbs/11_training.ipynb #7a98f7a3
+# %% ../../nbs/11_training.ipynb #94e664b8
 def lr_factor(step, fraction, warmup=100, decay=.4):
     "Rises for `warmup` steps, stays at 1, falls over the last `decay` of the budget to .02."
     return min(1., (step + 1) / warmup) * min(1., (1 - fraction) / decay + .02)
 
-# %% ../../nbs/11_training.ipynb #b3784ac4
+# %% ../../nbs/11_training.ipynb #0b2052d3
 class EMA:
     "Moving average of a module's parameters; early on it forgets faster, so that the start leaves no trace."
     def __init__(self, module, decay=.999):
@@ -177,7 +178,7 @@ class EMA:
         finally:
             with torch.no_grad(): torch._foreach_copy_(self.parameters, kept)
 
-# %% ../../nbs/11_training.ipynb #6842fd82
+# %% ../../nbs/11_training.ipynb #ed140828
 def save_state(path, # `.safetensors`; a `.json` goes beside it
                module, optimiser, ema,
                **numbers # json values: step, elapsed
@@ -190,7 +191,7 @@ def save_state(path, # `.safetensors`; a `.json` goes beside it
     save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temp, metadata=dict(numbers=json.dumps(numbers)))
     os.replace(temp, path)
 
-# %% ../../nbs/11_training.ipynb #885b25e5
+# %% ../../nbs/11_training.ipynb #c840b7aa
 def load_state(path, module, optimiser, ema):
     "Fill module, optimiser and moving average from a checkpoint; returns the numbers saved with it."
     with safe_open(path, "pt") as f:
@@ -203,7 +204,7 @@ def load_state(path, module, optimiser, ema):
     optimiser.load_state_dict(state)
     return numbers
 
-# %% ../../nbs/11_training.ipynb #50a9fbc2
+# %% ../../nbs/11_training.ipynb #dca442be
 class Trainer:
     "Trains an objective, a module that maps a batch to (loss, numbers to log)."
     def __init__(self,
@@ -231,7 +232,7 @@ class Trainer:
         self.ema = EMA(self.plain)
         self.out.mkdir(parents=True, exist_ok=True)
 
-# %% ../../nbs/11_training.ipynb #f8b4fab0
+# %% ../../nbs/11_training.ipynb #08effa9c
 @patch
 def train_step(self:Trainer, rng):
     "One step of the optimiser; returns the batch size and the detached numbers."
@@ -246,7 +247,7 @@ def train_step(self:Trainer, rng):
     self.ema.update(self.step)
     return len(next(iter(batch.values()))), dict(loss=loss.detach(), **numbers)
 
-# %% ../../nbs/11_training.ipynb #dbc62c83
+# %% ../../nbs/11_training.ipynb #b9d22540
 @patch
 def log(self:Trainer, **numbers):
     "One line to the terminal, the same as json to log.jsonl."
@@ -255,7 +256,7 @@ def log(self:Trainer, **numbers):
     print(f"{self.step:6d} {self.budget.seconds():5.0f}s", *(f"{k} {v:g}" for k, v in numbers.items()), flush=True)
     with open(self.out / "log.jsonl", "a") as f: f.write(json.dumps(dict(step=self.step, seconds=round(self.budget.seconds(), 1), **numbers)) + "\n")
 
-# %% ../../nbs/11_training.ipynb #b37e5f7d
+# %% ../../nbs/11_training.ipynb #d61d4a14
 @patch
 def save(self:Trainer):
     "Checkpoint, then the report on the averaged weights."
@@ -268,7 +269,7 @@ def save(self:Trainer):
         self.log(**self.report(self.plain, self.out, self.step))
         self.plain.train()
 
-# %% ../../nbs/11_training.ipynb #bbae7f9a
+# %% ../../nbs/11_training.ipynb #694aa84f
 @patch
 def resume(self:Trainer):
     "Go on from the run's checkpoint."
@@ -278,7 +279,7 @@ def resume(self:Trainer):
     self.step, self.budget = numbers["step"], Budget(self.budget.minutes, self.budget.steps, numbers["elapsed"])
     return self
 
-# %% ../../nbs/11_training.ipynb #e0670325
+# %% ../../nbs/11_training.ipynb #b8b5b804
 @patch
 def fit(self:Trainer):
     "Train until the budget is used up; saves on the way and at the end."
@@ -296,7 +297,7 @@ def fit(self:Trainer):
     self.save()
     return self.plain
 
-# %% ../../nbs/11_training.ipynb #6ce7314f
+# %% ../../nbs/11_training.ipynb #d0c5384e
 def write_folder(path, # folder to make
                  save  # `save(folder)` fills a folder
     ):
@@ -308,7 +309,7 @@ def write_folder(path, # folder to make
     os.replace(temp, path)
     shutil.rmtree(old, ignore_errors=True)
 
-# %% ../../nbs/11_training.ipynb #00224534
+# %% ../../nbs/11_training.ipynb #b15961c4
 def save_sheet(path, # .png
                rows, # lists or tensors of faces in [-1, 1]
                **titles # row_titles, col_titles
@@ -319,14 +320,14 @@ def save_sheet(path, # .png
     show_sheet([list(r) for r in rows], **titles).save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())
 
-# %% ../../nbs/11_training.ipynb #27fce201
+# %% ../../nbs/11_training.ipynb #824e9c2c
 NOISE = .05
 
-# %% ../../nbs/11_training.ipynb #5a320d19
-def make_autoencoder(widths=(16, 48, 96, 160), # channels at full, 1/2, 1/4 and 1/8 resolution
+# %% ../../nbs/11_training.ipynb #b0fb3357
+def make_autoencoder(widths=(24, 48, 96, 160), # channels at full, 1/2, 1/4 and 1/8 resolution
                      layers=1,                 # residual blocks a level
                      latent_channels=8,
-                     groups=8                  # of the group normalisation
+                     groups=2                  # of the group normalisation
                     ) -> AutoencoderKL:        # (B, 3, 128, 128) -> latents (B, 8, 16, 16)
     "A thin diffusers autoencoder whose posterior has the fixed standard deviation `NOISE`."
     n = len(widths)
@@ -336,9 +337,11 @@ def make_autoencoder(widths=(16, 48, 96, 160), # channels at full, 1/2, 1/4 and 
     with torch.no_grad():
         vae.encoder.conv_out.weight[latent_channels:] = 0
         vae.encoder.conv_out.bias[latent_channels:] = 2 * math.log(NOISE)
+        for m in vae.modules():
+            if isinstance(m, ResnetBlock2D): m.conv2.weight.zero_(); m.conv2.bias.zero_()
     return vae
 
-# %% ../../nbs/11_training.ipynb #be05bbf4
+# %% ../../nbs/11_training.ipynb #2d931b80
 def laplacian(x, y, levels=3):
     "Mean absolute difference of two image batches (B, C, H, W), band by band of a Laplacian pyramid."
     loss = 0.
@@ -348,12 +351,17 @@ def laplacian(x, y, levels=3):
         x, y = a, b
     return loss
 
-# %% ../../nbs/11_training.ipynb #71aa15ce
+# %% ../../nbs/11_training.ipynb #50ef85b3
 def psnr(x, y):
     "Peak signal-to-noise ratio in dB of each pair in two batches in [-1, 1]."
     return -10 * ((x.float() - y.float()) / 2).square().mean((1, 2, 3)).clamp(min=1e-10).log10()
 
-# %% ../../nbs/11_training.ipynb #6f6cc4d1
+# %% ../../nbs/11_training.ipynb #71d36f2f
+def latents_of(vae, x):
+    "Mean latents (B, C, h, w) of faces, without the noise."
+    return vae.encoder(x.to(vae.device)).float().chunk(2, 1)[0]
+
+# %% ../../nbs/11_training.ipynb #268f13c3
 class AutoencoderObjective(nn.Module):
     "Reconstruct through noisy latents: L1 + Laplacian pyramid, small and centred latents."
     def __init__(self, vae, discriminator=None):
@@ -371,7 +379,7 @@ class AutoencoderObjective(nn.Module):
             loss, numbers = loss + extra, numbers | more
         return loss, numbers
 
-# %% ../../nbs/11_training.ipynb #8142dea6
+# %% ../../nbs/11_training.ipynb #334c9cd0
 def make_discriminator(width=32):
     "Judges 22 px patches: three strided convolutions with spectral norm (Miyato et al. 2018)."
     sn = nn.utils.parametrizations.spectral_norm
@@ -379,7 +387,7 @@ def make_discriminator(width=32):
     return nn.Sequential(sn(nn.Conv2d(3, width, 4, 2, 1)), act, sn(nn.Conv2d(width, 2 * width, 4, 2, 1)), act,
                          sn(nn.Conv2d(2 * width, 4 * width, 4, 2, 1)), act, sn(nn.Conv2d(4 * width, 1, 3, 1, 1)))
 
-# %% ../../nbs/11_training.ipynb #bdc11c09
+# %% ../../nbs/11_training.ipynb #34a3c695
 def adversarial(critic, x, y, loss, share=.25):
     """Hinge loss for the critic, plus its push on `y` scaled to `share` of the reconstruction's own push.
 
@@ -391,7 +399,7 @@ def adversarial(critic, x, y, loss, share=.25):
     push = push * (share * own.norm() / (push.norm() + 1e-12))
     return critic_loss + (push * (y - y.detach())).sum(), dict(critic=critic_loss.detach())
 
-# %% ../../nbs/11_training.ipynb #2561a734
+# %% ../../nbs/11_training.ipynb #810f142c
 @torch.no_grad()
 def fold_scale(vae, std):
     "Divide each latent channel by its `std` (C,), inside the encoder's last and the decoder's first convolution."
@@ -402,10 +410,7 @@ def fold_scale(vae, std):
     into.weight *= std[None, :, None, None]
     return vae
 
-# %% ../../nbs/11_training.ipynb #56ae3f30
-def latents_of(vae, x): return vae.encoder(x.to(vae.device)).float().chunk(2, 1)[0]
-
-# %% ../../nbs/11_training.ipynb #0679ec7e
+# %% ../../nbs/11_training.ipynb #44ac10de
 def autoencoder_report(valid, # float (n, 3, 128, 128) faces that are never trained on
                        stats, # float (m, 3, 128, 128) faces whose latents get std 1
                        ):
@@ -419,7 +424,7 @@ def autoencoder_report(valid, # float (n, 3, 128, 128) faces that are never trai
         return dict(valid_psnr=psnr(valid, y).mean(), mean_over_std=(z.mean((0, 2, 3)) / z.std((0, 2, 3))).abs().max())
     return report
 
-# %% ../../nbs/11_training.ipynb #b83fa41d
+# %% ../../nbs/11_training.ipynb #fc4bf125
 def train_autoencoder(a):
     "The stage `autoencoder` of the command line."
     data = ImageShards(a.data)
@@ -428,12 +433,12 @@ def train_autoencoder(a):
         ids = sampler(a.batch, source_weights(fraction, a.real_fraction, a.photo_share), rng)
         return dict(x=augment(to_batch(data.images(ids)), rng))
     pick = lambda split, n: to_batch(data.images(np.random.default_rng(0).permutation(data.split(split))[:n]))
-    vae = AutoencoderKL.from_pretrained(a.init) if a.init else make_autoencoder(a.widths)
+    vae = AutoencoderKL.from_pretrained(a.init) if a.init else make_autoencoder(a.widths, groups=a.groups)
     objective = AutoencoderObjective(vae, make_discriminator() if a.adversarial else None)
     return Trainer(objective, batches, a.out, Budget(a.minutes, a.steps), lr=a.lr, precision=a.precision, seed=a.seed,
                    report=autoencoder_report(pick("valid", 64), pick("train", 256)))
 
-# %% ../../nbs/11_training.ipynb #0854bb0d
+# %% ../../nbs/11_training.ipynb #78f28b44
 @dataclass(frozen=True)
 class Caption:
     "A sentence and what it claims, so that two sentences can be compared."
@@ -441,12 +446,12 @@ class Caption:
     claim: tuple # (emotion, adverb, medium)
     subject: str # "woman", "man", or "person", which is true of everybody
 
-# %% ../../nbs/11_training.ipynb #9da7887c
+# %% ../../nbs/11_training.ipynb #c75a2ea0
 def synonyms(emotion) -> tuple: # the adjective first
     "All words for an emotion."
     return tuple(dict.fromkeys((emotion.adjective, *emotion.aliases, emotion.name, emotion.noun)))
 
-# %% ../../nbs/11_training.ipynb #94f584a9
+# %% ../../nbs/11_training.ipynb #d9dd7ae0
 def make_caption(record, rng) -> Caption:
     "One of the many true sentences about a record; usually the plainest."
     if "emotion" not in record: raise TrainingError("The records have no emotion: captions need the face world's .jsonl files beside the shards.")
@@ -460,12 +465,12 @@ def make_caption(record, rng) -> Caption:
     adverb = "" if emotion.name == "neutral" else strength_word(strength)
     return Caption(prompt(replace(emotion, adjective=word), strength, subject, medium, template), (emotion.name, adverb, medium), subject)
 
-# %% ../../nbs/11_training.ipynb #46b49d4e
+# %% ../../nbs/11_training.ipynb #7705aecf
 def caption(record, rng) -> str:
     "A true sentence about a record of the face world, drawn anew each time."
     return make_caption(record, rng).text
 
-# %% ../../nbs/11_training.ipynb #dda7981e
+# %% ../../nbs/11_training.ipynb #904e541e
 def _merge(pieces, pair):
     "Join every neighbouring `pair` in a list of pieces."
     out = []
@@ -474,7 +479,7 @@ def _merge(pieces, pair):
         else: out.append(p)
     return out
 
-# %% ../../nbs/11_training.ipynb #e582312a
+# %% ../../nbs/11_training.ipynb #7bdbcc22
 def learn_merges(words) -> list: # of pairs, in the order to apply them
     "Byte-pair merges (Sennrich et al. 2016), the most frequent pair first, until every word is one piece."
     pieces, merges = {w: [*w[:-1], w[-1] + "</w>"] for w in sorted(words)}, []
@@ -483,14 +488,14 @@ def learn_merges(words) -> list: # of pairs, in the order to apply them
         pieces = {w: _merge(p, merges[-1]) for w, p in pieces.items()}
     return merges
 
-# %% ../../nbs/11_training.ipynb #6c5de2c9
+# %% ../../nbs/11_training.ipynb #9a74c2cf
 MAX_TOKENS = 24
 
 def all_words() -> list:
     "Every word that captions can contain."
     return sorted({*vocabulary(), *(w for e in EMOTIONS.values() for w in synonyms(e)), "face", "expression", "smile"})
 
-# %% ../../nbs/11_training.ipynb #14edfc8a
+# %% ../../nbs/11_training.ipynb #13943f15
 def save_tokenizer(folder, merges):
     "Write vocab.json, merges.txt and the two config files of a CLIPTokenizer."
     letters = sorted(ByteLevel.alphabet())
@@ -503,26 +508,26 @@ def save_tokenizer(folder, merges):
     write("special_tokens_map.json", json.dumps(special))
     write("tokenizer_config.json", json.dumps(dict(special, tokenizer_class="CLIPTokenizer", model_max_length=MAX_TOKENS)))
 
-# %% ../../nbs/11_training.ipynb #175f1b0b
+# %% ../../nbs/11_training.ipynb #4024368f
 def make_tokenizer(words=None) -> CLIPTokenizer:
     "A CLIPTokenizer in which each of `words` (all caption words if none are given) is one token."
     with tempfile.TemporaryDirectory() as folder:
         save_tokenizer(folder, learn_merges(words or all_words()))
         return CLIPTokenizer.from_pretrained(folder)
 
-# %% ../../nbs/11_training.ipynb #f359011b
+# %% ../../nbs/11_training.ipynb #f7746051
 def tokenizer_merges(tokenizer) -> list: # of pairs
     "The merges inside a tokenizer."
     return [tuple(m) for m in json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]]
 
-# %% ../../nbs/11_training.ipynb #614672bc
+# %% ../../nbs/11_training.ipynb #7e91fe6b
 def tokenise(tokenizer, texts, dropout=None) -> torch.Tensor: # int64 (B, 24)
     "Token ids; with `dropout`, some merges are skipped (BPE-dropout, Provilkov et al. 2020), so that pieces learn a meaning too."
     tokenizer.backend_tokenizer.model.dropout = dropout
     try: return tokenizer(list(texts), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt").input_ids
     finally: tokenizer.backend_tokenizer.model.dropout = None
 
-# %% ../../nbs/11_training.ipynb #9325ac8d
+# %% ../../nbs/11_training.ipynb #28a843cc
 def make_clip(tokenizer,
               width=192,       # of both towers
               text_layers=3,
@@ -537,7 +542,7 @@ def make_clip(tokenizer,
     image = dict(size, num_hidden_layers=image_layers, image_size=128, patch_size=16)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=image, projection_dim=projection))
 
-# %% ../../nbs/11_training.ipynb #cf70810f
+# %% ../../nbs/11_training.ipynb #9dfcb1e5
 def caption_truth(captions, records) -> torch.Tensor: # float (B, B): rows images, columns captions
     "Which captions are true of which images: the same claim, and the right person or just anybody."
     claims = [c.claim for c in captions]
@@ -546,7 +551,7 @@ def caption_truth(captions, records) -> torch.Tensor: # float (B, B): rows image
     same = np.array([[a == b for b in claims] for a in claims])
     return torch.from_numpy((same & ((said[None] == who[:, None]) | (said[None] == "person"))).astype(np.float32))
 
-# %% ../../nbs/11_training.ipynb #3df4d569
+# %% ../../nbs/11_training.ipynb #fc5c62cf
 class ClipObjective(nn.Module):
     "Contrastive loss with several right answers, and a reading of strength, valence and arousal from both towers."
     def __init__(self, clip):
@@ -563,13 +568,13 @@ class ClipObjective(nn.Module):
         right = truth.gather(1, logits.argmax(1, keepdim=True)).mean()
         return contrast + read, dict(contrast=contrast.detach(), read=read.detach(), right=right.detach())
 
-# %% ../../nbs/11_training.ipynb #201ed431
+# %% ../../nbs/11_training.ipynb #649ca430
 def record_meaning(record):
     "(strength, valence, arousal) of a record."
     e = get_emotion(record["emotion"])
     return [record["intensity"], record.get("valence", e.valence), record.get("arousal", e.arousal)]
 
-# %% ../../nbs/11_training.ipynb #6dcc4f3e
+# %% ../../nbs/11_training.ipynb #94c026bf
 def clip_batch(data, tokenizer, ids, rng, dropout=.03):
     "Images, one fresh caption each, and which caption is true of which image."
     records = [data.records[i] for i in ids]
@@ -577,13 +582,13 @@ def clip_batch(data, tokenizer, ids, rng, dropout=.03):
     return dict(x=augment(to_batch(data.images(ids)), rng), ids=tokenise(tokenizer, [c.text for c in captions], dropout),
                 truth=caption_truth(captions, records), meaning=torch.tensor([record_meaning(r) for r in records]).float())
 
-# %% ../../nbs/11_training.ipynb #a2973c78
+# %% ../../nbs/11_training.ipynb #4aa852f2
 def clip_features(clip, x=None, ids=None):
     "Unit vectors (B, P) of images or of token ids."
     out = clip.get_image_features(pixel_values=x) if ids is None else clip.get_text_features(input_ids=ids)
     return F.normalize(getattr(out, "pooler_output", out).float(), dim=-1)
 
-# %% ../../nbs/11_training.ipynb #5b010670
+# %% ../../nbs/11_training.ipynb #c618a420
 def clip_report(x,        # float (n, 3, 128, 128) faces that are never trained on
                 emotions, # their emotions' names
                 tokenizer):
@@ -600,7 +605,7 @@ def clip_report(x,        # float (n, 3, 128, 128) faces that are never trained 
         return dict(zero_shot=(scores.cpu().argmax(1) == answer).float().mean())
     return report
 
-# %% ../../nbs/11_training.ipynb #f6f7b108
+# %% ../../nbs/11_training.ipynb #90ca4d57
 def train_clip(a):
     "The stage `clip` of the command line."
     data, tokenizer = ImageShards(a.data), make_tokenizer()
@@ -613,14 +618,14 @@ def train_clip(a):
     clip = CLIPModel.from_pretrained(a.init) if a.init else make_clip(tokenizer)
     return Trainer(ClipObjective(clip), batches, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.05, precision=a.precision, seed=a.seed, report=report)
 
-# %% ../../nbs/11_training.ipynb #470469af
+# %% ../../nbs/11_training.ipynb #402665aa
 def _digest(folder):
     "A short fingerprint of the weights in a folder."
     h = hashlib.sha256()
     for p in sorted(Path(folder).glob("*.safetensors")): h.update(p.read_bytes())
     return h.hexdigest()[:16]
 
-# %% ../../nbs/11_training.ipynb #b807124b
+# %% ../../nbs/11_training.ipynb #f0780e9f
 def _open_latents(out, n, shape, digest):
     "The array of latents on disk and how many rows of it are done."
     array, state = out / "latents.npy", out / "latents.json"
@@ -630,28 +635,28 @@ def _open_latents(out, n, shape, digest):
     state.unlink(missing_ok=True)
     return open_memmap(array, "w+", np.float16, (n, 2, *shape)), 0
 
-# %% ../../nbs/11_training.ipynb #011a6fd1
+# %% ../../nbs/11_training.ipynb #23bd959c
 @torch.inference_mode()
 def encode_both(vae, x):
     "fp16 latents (B, 2, C, h, w) of faces and of their mirror images."
     with torch.autocast(vae.device.type, torch.bfloat16): z = latents_of(vae, torch.cat([x, x.flip(3)]))
     return torch.stack(z.chunk(2), 1).half().cpu().numpy()
 
-# %% ../../nbs/11_training.ipynb #310764e5
-def write_latents(data, vae, out, digest="", chunk=64):
+# %% ../../nbs/11_training.ipynb #721e3014
+def write_latents(data, vae, out, digest="", chunk=64, progress=True):
     "Latents of every image, both ways round: latents.npy, latents.json, records.jsonl; goes on where it was stopped."
     out, n = Path(out), len(data); out.mkdir(parents=True, exist_ok=True)
     shape = latents_of(vae, to_batch(data.images([0]))).shape[1:]
     array, done = _open_latents(out, n, shape, digest)
     lean = map(json.dumps, data.records)
     write_atomic(out / "records.jsonl", ("\n".join(lean) + "\n").encode())
-    for k, i in enumerate(tqdm(range(done, n, chunk), desc="latents", disable=None)):
+    for k, i in enumerate(tqdm(range(done, n, chunk), desc="latents", disable=not progress)):
         array[i:i + chunk] = encode_both(vae, to_batch(data.images(range(i, min(n, i + chunk)))))
         if k % 50 == 49 or i + chunk >= n:
             array.flush()
             write_atomic(out / "latents.json", json.dumps(dict(n=n, done=min(n, i + chunk), vae=digest)).encode())
 
-# %% ../../nbs/11_training.ipynb #d117569a
+# %% ../../nbs/11_training.ipynb #4020735c
 class Latents:
     "What `write_latents` wrote: `.z` fp16 (N, 2, C, h, w), face and mirror image, and `.records`."
     def __init__(self, folder):
@@ -668,14 +673,14 @@ class Latents:
         "Latents of some images, each at random as it is or mirrored."
         return torch.from_numpy(np.stack([self.z[i, f] for i, f in zip(indices, rng.integers(2, size=len(indices)))])).float()
 
-# %% ../../nbs/11_training.ipynb #2c57cbfb
+# %% ../../nbs/11_training.ipynb #72f52d64
 def latents_stage(a):
     "The stage `latents` of the command line."
     vae = AutoencoderKL.from_pretrained(a.vae).eval()
     if torch.cuda.is_available(): vae.cuda()
     write_latents(ImageShards(a.data), vae, a.out, _digest(a.vae))
 
-# %% ../../nbs/11_training.ipynb #f7caa369
+# %% ../../nbs/11_training.ipynb #0cdc94c2
 def make_unet(widths=(128, 320),   # channels at 16x16 and at 8x8
               layers=2,            # residual blocks a level
               channels=8,          # of the latents
@@ -688,13 +693,13 @@ def make_unet(widths=(128, 320),   # channels at 16x16 and at 8x8
         layers_per_block=layers, down_block_types=("DownBlock2D",) * n, up_block_types=("UpBlock2D",) * n,
         cross_attention_dim=text, attention_head_dim=heads, norm_num_groups=groups)
 
-# %% ../../nbs/11_training.ipynb #d1a88a2e
+# %% ../../nbs/11_training.ipynb #3b9cdf5f
 def make_scheduler() -> DDIMScheduler:
     "Cosine schedule (Nichol and Dhariwal 2021), v-prediction (Salimans and Ho 2022); sampling starts at pure noise."
     return DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False,
                          set_alpha_to_one=True, steps_offset=1, timestep_spacing="trailing")
 
-# %% ../../nbs/11_training.ipynb #c218fa0a
+# %% ../../nbs/11_training.ipynb #910d7682
 class DenoisingObjective(nn.Module):
     "Predict v = sqrt(abar) eps - sqrt(1 - abar) z from a noised latent and a text."
     def __init__(self, unet, alphas_cumprod, snr_gamma=None):
@@ -717,7 +722,7 @@ class DenoisingObjective(nn.Module):
         each = (out - v).square().mean((1, 2, 3))
         return (each * self.weight(self.abar[t])).mean(), dict(mse=each.mean().detach())
 
-# %% ../../nbs/11_training.ipynb #933ddca2
+# %% ../../nbs/11_training.ipynb #54ec43cf
 class TextTable:
     "Text states (B, 24, D) of sentences; each sentence is encoded once."
     def __init__(self, text_encoder, tokenizer): self.encoder, self.tokenizer, self.rows = text_encoder.eval(), tokenizer, {}
@@ -728,7 +733,7 @@ class TextTable:
         if new: self.rows |= dict(zip(new, self.encoder(tokenise(self.tokenizer, new).to(self.encoder.device)).last_hidden_state.float().cpu()))
         return torch.stack([self.rows[t] for t in texts])
 
-# %% ../../nbs/11_training.ipynb #54604e8c
+# %% ../../nbs/11_training.ipynb #51532e96
 @torch.inference_mode()
 def sample(unet, scheduler, noise, cond, steps=20):
     "Plain DDIM from noise (B, C, h, w) under text states (B, L, D); gives latents."
@@ -736,11 +741,14 @@ def sample(unet, scheduler, noise, cond, steps=20):
     for t in scheduler.timesteps: noise = scheduler.step(unet(noise, t, cond).sample.float(), t, noise).prev_sample
     return noise
 
-# %% ../../nbs/11_training.ipynb #e28cf43a
-def unet_report(vae, table, scheduler, z, cond, seed=0):
-    "A report for the `Trainer`: folder `unet`, its loss on validation latents `z` and `cond`, a sheet of samples for the basic emotions."
-    words = [prompt(e, subject=s) for e in EKMAN for s in ("woman", "man") * 3]
-    noise = torch.randn(6, *z.shape[1:], generator=torch.Generator().manual_seed(seed)).repeat(len(EKMAN), 1, 1, 1)
+# %% ../../nbs/11_training.ipynb #c8ba82e3
+def unet_report(vae, table, scheduler,
+                z, cond,  # validation latents (n, C, h, w) and their text states (n, L, D)
+                people=6, # samples for each basic emotion
+                seed=0):
+    "A report for the `Trainer`: folder `unet`, its loss on validation latents, a sheet of samples for the basic emotions."
+    words = [prompt(e, subject=("woman", "man")[i % 2]) for e in EKMAN for i in range(people)]
+    noise = torch.randn(people, *z.shape[1:], generator=torch.Generator().manual_seed(seed)).repeat(len(EKMAN), 1, 1, 1)
     def report(objective, out, step):
         unet = objective.unet
         write_folder(out / "unet", lambda p: unet.save_pretrained(p))
@@ -748,11 +756,11 @@ def unet_report(vae, table, scheduler, z, cond, seed=0):
             torch.manual_seed(seed)
             mse = objective(z.to(unet.device), cond.to(unet.device))[1]["mse"]
             faces = vae.decode(sample(unet, scheduler, noise.to(unet.device), table(words).to(unet.device)).cpu()).sample
-        save_sheet(out / "sheets" / f"{step:07d}.png", faces.float().split(6), row_titles=EKMAN)
+        save_sheet(out / "sheets" / f"{step:07d}.png", faces.float().split(people), row_titles=EKMAN)
         return dict(valid_mse=mse)
     return report
 
-# %% ../../nbs/11_training.ipynb #f13d686d
+# %% ../../nbs/11_training.ipynb #2a16b65c
 def load_text(folder):
     "Text encoder and tokenizer of a trained CLIP folder."
     clip = CLIPModel.from_pretrained(folder)
@@ -760,7 +768,7 @@ def load_text(folder):
     getattr(text, "text_model", text).load_state_dict(clip.text_model.state_dict())
     return text.eval(), CLIPTokenizer.from_pretrained(folder)
 
-# %% ../../nbs/11_training.ipynb #68ac8ea4
+# %% ../../nbs/11_training.ipynb #fd3c70b9
 def unet_batches(a, data, table):
     "Latents with a little noise and a fresh caption each; every tenth caption is empty."
     sampler = BalancedSampler(data.records, data.split("train"))
@@ -771,7 +779,7 @@ def unet_batches(a, data, table):
         return dict(z=z + .03 * torch.from_numpy(rng.standard_normal(z.shape, dtype=np.float32)), cond=table(texts))
     return batches
 
-# %% ../../nbs/11_training.ipynb #f8806e0e
+# %% ../../nbs/11_training.ipynb #4b156d6e
 def train_unet(a):
     "The stage `unet` of the command line."
     data, table, scheduler = Latents(a.data), TextTable(*load_text(a.clip)), make_scheduler()
@@ -783,13 +791,13 @@ def train_unet(a):
     return Trainer(DenoisingObjective(unet, scheduler.alphas_cumprod, a.snr_gamma), unet_batches(a, data, table), a.out, Budget(a.minutes, a.steps),
                    lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report)
 
-# %% ../../nbs/11_training.ipynb #d6e75a6d
+# %% ../../nbs/11_training.ipynb #6095d0c5
 def make_pipeline(vae, unet, text_encoder, tokenizer):
     "The parts as a plain `StableDiffusionPipeline`."
     return StableDiffusionPipeline(vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=make_scheduler(),
                                    safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 
-# %% ../../nbs/11_training.ipynb #c6e37bfa
+# %% ../../nbs/11_training.ipynb #7a08b3b4
 def save_image_tower(clip, folder):
     "The half of a CLIP that the pipeline has no place for: image tower, text projection, scale, and how to prepare images."
     tower = CLIPVisionModelWithProjection(clip.config.vision_config)
@@ -802,13 +810,13 @@ def save_image_tower(clip, folder):
     (Path(folder) / "preprocessor_config.json").write_text(json.dumps(dict(image_processor_type="CLIPImageProcessor", image_mean=[.5] * 3, image_std=[.5] * 3,
         crop_size=dict(height=size, width=size), size=dict(shortest_edge=size), do_center_crop=True, do_convert_rgb=True, do_normalize=True, do_rescale=True, do_resize=True, resample=3)))
 
-# %% ../../nbs/11_training.ipynb #19e8690b
+# %% ../../nbs/11_training.ipynb #5fe7a3c9
 def _load_as_float32(folder):
     "Make transformers load half-precision weights in single precision, as diffusers does by itself."
     path = Path(folder) / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | dict(dtype="float32"), indent=2) + "\n")
 
-# %% ../../nbs/11_training.ipynb #7f5491cc
+# %% ../../nbs/11_training.ipynb #4a075969
 def save_weights(folder, # to write, e.g. emotion_synth/weights/face128
                  pipeline, # of `make_pipeline`
                  clip,     # the CLIPModel whose text tower the pipeline has
@@ -824,7 +832,7 @@ def save_weights(folder, # to write, e.g. emotion_synth/weights/face128
         (p / "MODEL_CARD.md").write_text(model_card(numbers or {}), encoding="utf-8")
     write_folder(folder, save)
 
-# %% ../../nbs/11_training.ipynb #db3deb3d
+# %% ../../nbs/11_training.ipynb #99aa4b71
 CARD = """\
 ---
 license: apache-2.0
@@ -859,20 +867,20 @@ Adults, frontal faces, crops with the eyes at (.35, .36) and (.65, .36). Small d
 Not a judge of what a person feels; edited pictures must be marked as edited.
 """
 
-# %% ../../nbs/11_training.ipynb #0348f01d
+# %% ../../nbs/11_training.ipynb #9e6d0bca
 def model_card(numbers: dict) -> str:
     "The card with a table of measured numbers."
     rows = [f"| {k} | {v} |" for k, v in numbers.items()]
     return CARD.format(measured="\n".join(["| what | value |", "|---|---|", *rows]) if rows else "Nothing yet.")
 
-# %% ../../nbs/11_training.ipynb #f204ef74
+# %% ../../nbs/11_training.ipynb #5fc1a9a7
 def export_stage(a):
     "The stage `export` of the command line."
     clip, (text, tokenizer) = CLIPModel.from_pretrained(a.clip), load_text(a.clip)
     pipeline = make_pipeline(AutoencoderKL.from_pretrained(a.vae), UNet2DConditionModel.from_pretrained(a.unet), text, tokenizer)
     save_weights(a.out, pipeline, clip, json.loads(Path(a.numbers).read_text()) if a.numbers else None)
 
-# %% ../../nbs/11_training.ipynb #43a2ac89
+# %% ../../nbs/11_training.ipynb #35099260
 def _numbers(kind): return lambda text: tuple(kind(o) for o in text.split(","))
 
 def _training_options(p, batch, lr, real, photos):
@@ -889,7 +897,7 @@ def _training_options(p, batch, lr, real, photos):
     p.add_argument("--real-fraction", type=_numbers(float), default=real, help="share of photos and morphs in a batch: start,end")
     p.add_argument("--photo-share", type=float, default=photos, help="share of plain photos among those")
 
-# %% ../../nbs/11_training.ipynb #2e45d367
+# %% ../../nbs/11_training.ipynb #bf64402e
 def parser():
     "The command line of this module."
     p = argparse.ArgumentParser(prog="python -m emotion_synth.diffusion.training", description="Train face128, stage by stage.")
@@ -899,7 +907,8 @@ def parser():
         q.set_defaults(run=run); q.add_argument("--threads", type=int, help="CPU threads")
         return q
     q = stage("autoencoder", train_autoencoder); _training_options(q, 16, 1e-3, (.5, .8), .4)
-    q.add_argument("--widths", type=_numbers(int), default=(16, 48, 96, 160)); q.add_argument("--adversarial", action="store_true", help="add the critic")
+    q.add_argument("--widths", type=_numbers(int), default=(24, 48, 96, 160)); q.add_argument("--groups", type=int, default=2, help="of the normalisation")
+    q.add_argument("--adversarial", action="store_true", help="add the critic")
     q = stage("clip", train_clip); _training_options(q, 128, 5e-4, (.5, .7), .3)
     q = stage("latents", latents_stage)
     for o in ("--data", "--vae", "--out"): q.add_argument(o, required=True)
@@ -911,7 +920,7 @@ def parser():
     q.add_argument("--numbers", help="json of measured numbers for the model card")
     return p
 
-# %% ../../nbs/11_training.ipynb #aa098dae
+# %% ../../nbs/11_training.ipynb #37b8e492
 def main(argv=None):
     "Run one stage."
     a = parser().parse_args(argv)
@@ -921,6 +930,6 @@ def main(argv=None):
         if trainer: (trainer.resume() if a.resume else trainer).fit()
     except TrainingError as e: raise SystemExit(str(e))
 
-# %% ../../nbs/11_training.ipynb #4050440b
+# %% ../../nbs/11_training.ipynb #d7ce5310
 #| eval: false
 if __name__ == "__main__": main()

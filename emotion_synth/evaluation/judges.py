@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FER_FRAME', 'WEIGHTS', 'IDENTITY_WEIGHTS', 'ResBlock', 'JudgeNet', 'standardise', 'reframe', 'to_fer', 'random_view',
            'random_light', 'random_lens', 'random_hole', 'augment', 'soft_cross_entropy', 'update_ema', 'train_for',
-           'emotion_data', 'render_data', 'judge_logits', 'train_emotion_judge', 'temperature', 'save_emotion_judge',
-           'EmotionJudge', 'pair_scores', 'IdentityNet', 'MarginLoss', 'random_colour', 'random_softness', 'disguise',
-           'identity_data', 'identity_weights', 'train_identity_judge', 'IdentityJudge']
+           'emotion_data', 'render_data', 'judge_logits', 'train_emotion_judge', 'temperature', 'even_logits',
+           'save_emotion_judge', 'EmotionJudge', 'pair_scores', 'IdentityNet', 'MarginLoss', 'random_colour',
+           'random_softness', 'disguise', 'identity_data', 'identity_weights', 'train_identity_judge', 'IdentityJudge']
 
-# %% ../../nbs/40_judges.ipynb #e3c8959f
+# %% ../../nbs/40_judges.ipynb #141784fe
 import copy
 import json
 import math
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 import emotion_synth
 from ..data.datasets import BASIC, class_weights, ferplus_arrays, soft_label
 from ..emotions import get_emotion
@@ -241,7 +241,7 @@ def _write_text(text, path):
 
 def _half(net): return {k: v.half() if v.dtype.is_floating_point else v for k, v in net.state_dict().items()}
 
-# %% ../../nbs/40_judges.ipynb #2e1c1d4a
+# %% ../../nbs/40_judges.ipynb #b5897cb4
 def train_emotion_judge(
     root,         # folder of FER+ (see `ferplus_arrays`)
     out,          # folder for emotion.safetensors, emotion.json
@@ -263,22 +263,33 @@ def train_emotion_judge(
         _atomic_save(_half(ema), Path(out)/"emotion.safetensors")
         return _accuracy(ema, *data["valid"])
     ema, log = train_for(net, minutes, batch_loss, report=report)
-    return save_emotion_judge(ema, out, temperature(judge_logits(ema, data["calibration"][0]), data["calibration"][1]), log)
+    fit = temperature(judge_logits(ema, data["calibration"][0]), data["calibration"][1])
+    return save_emotion_judge(ema, out, fit, (weights[:, None]*labels).sum(0), log)
 
-# %% ../../nbs/40_judges.ipynb #4a53ceda
+# %% ../../nbs/40_judges.ipynb #99ebb063
 def temperature(logits, labels) -> float:
     "The divisor of `logits` (N, C) that fits the soft labels (N, C) best (Guo et al. 2017)."
     tried = torch.logspace(-1, 1, 201)
     return float(tried[torch.stack([soft_cross_entropy(logits/t, labels) for t in tried]).argmin()])
 
-def save_emotion_judge(net, out, temperature, log):
+# %% ../../nbs/40_judges.ipynb #29ea8f02
+def even_logits(
+    logits,  # (N, C)
+    prior,   # (C,) how often each class was drawn in training, any scale
+) -> torch.Tensor:
+    "Logits as if all classes had been equally common in training (Saerens et al. 2002)."
+    prior = torch.as_tensor(prior, dtype=torch.float32)
+    return logits - (prior/prior.sum()).log()
+
+def save_emotion_judge(net, out, temperature, prior, log):
     "Write emotion.safetensors (fp16) and emotion.json."
-    config = dict(classes=list(BASIC), temperature=round(temperature, 4), frame=list(FER_FRAME), log=log)
+    prior = [round(float(p), 5) for p in prior/prior.sum()]
+    config = dict(classes=list(BASIC), temperature=round(temperature, 4), prior=prior, frame=list(FER_FRAME), log=log)
     _atomic_save(_half(net), Path(out)/"emotion.safetensors")
     _write_text(json.dumps(config, indent=1), Path(out)/"emotion.json")
     return config
 
-# %% ../../nbs/40_judges.ipynb #6154fa7e
+# %% ../../nbs/40_judges.ipynb #2d5c730b
 WEIGHTS = Path(emotion_synth.__file__).parent/"weights"/"judge"
 
 def _weights(folder, name):
@@ -286,27 +297,32 @@ def _weights(folder, name):
     if path.exists(): return path
     raise FileNotFoundError(f"There are no judge weights at {path}: reinstall emotion_synth, or train them with emotion_synth.evaluation.judges.")
 
-# %% ../../nbs/40_judges.ipynb #97094ead
+# %% ../../nbs/40_judges.ipynb #2f216639
 class EmotionJudge:
     "Says which of the eight basic emotions a face shows. For measuring only: never train an editor on it."
-    def __init__(self, net, classes=BASIC, temperature=1., frame=FER_FRAME, log=()):
-        self.net, self.classes, self.temperature, self.frame, self.log = net.eval().requires_grad_(False), tuple(classes), temperature, tuple(frame), list(log)
+    def __init__(self, net, classes=BASIC, temperature=1., prior=None, frame=FER_FRAME, log=(), even=True):
+        self.net, self.classes, self.temperature = net.eval().requires_grad_(False), tuple(classes), temperature
+        self.prior = torch.tensor(prior if prior and even else [1.]*len(self.classes))
+        self.frame, self.log = tuple(frame), list(log)
     @classmethod
     def from_pretrained(cls,
         folder=None,  # folder with emotion.safetensors and emotion.json; default: the embedded weights
+        even=True,    # all emotions equally likely, as for edits; False: as common as in FER+
     ):
         "Load the judge; raises `FileNotFoundError` where there are no weights."
         net = JudgeNet()
         net.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in load_file(_weights(folder, "emotion.safetensors")).items()})
-        return cls(net, **json.loads(_weights(folder, "emotion.json").read_text()))
-    @torch.no_grad()
+        return cls(net, **json.loads(_weights(folder, "emotion.json").read_text()), even=even)
+    def from_logits(self, logits):
+        "Probabilities (N, 8) from the network's logits: tempered, and even if asked."
+        return even_logits(logits/self.temperature, self.prior).softmax(1)
     def __call__(self,
         faces,  # tight crops (B, 3, S, S) or (3, S, S) in [-1, 1]
     ) -> torch.Tensor:  # (B, 8) probabilities in the order of `classes`
         "How likely people are to call each face each emotion."
-        return (judge_logits(self.net, to_fer(faces.cpu(), self.frame))/self.temperature).softmax(1)
+        return self.from_logits(judge_logits(self.net, to_fer(faces.cpu(), self.frame)))
 
-# %% ../../nbs/40_judges.ipynb #9ae4810e
+# %% ../../nbs/40_judges.ipynb #85950b6a
 @patch
 def index(self:EmotionJudge, emotion) -> int:
     "The class that `emotion` (any word of the taxonomy) is nearest to."
@@ -323,7 +339,7 @@ def name(self:EmotionJudge, faces) -> list:
     "The most likely emotion of each face."
     return [self.classes[i] for i in self(faces).argmax(1)]
 
-# %% ../../nbs/40_judges.ipynb #b25c60d0
+# %% ../../nbs/40_judges.ipynb #95f88bb8
 def pair_scores(
     a,  # (N, D) unit vectors, person i's first photo in row i
     b,  # (N, D) unit vectors, person i's second photo in row i
@@ -334,7 +350,7 @@ def pair_scores(
     higher = (same[:, None] > different).float() + (same[:, None] == different).float()/2
     return dict(same=round(same.mean().item(), 3), different=round(different.mean().item(), 3), auc=round(higher.mean().item(), 3))
 
-# %% ../../nbs/40_judges.ipynb #55854d75
+# %% ../../nbs/40_judges.ipynb #e86fed92
 class IdentityNet(nn.Module):
     "Standardised colour faces (B, 3, 48, 48) -> unit vectors (B, dim)."
     def __init__(self, dim=128, widths=(48, 96, 192), depths=(1, 2, 2), side=48):
@@ -344,7 +360,7 @@ class IdentityNet(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(48*(side >> len(widths))**2, dim), nn.BatchNorm1d(dim))
     def forward(self, x): return F.normalize(self.head(self.squeeze(self.body(self.stem(x)))).float(), dim=1)
 
-# %% ../../nbs/40_judges.ipynb #e8aee3fa
+# %% ../../nbs/40_judges.ipynb #a1a3db05
 class MarginLoss(nn.Module):
     "A network and one vector a training person; calling it gives the CosFace loss (Wang et al. 2018, eq. 4) of faces (B, 3, S, S) of people `who` (B,)."
     def __init__(self, net, people, dim=128, margin=.3, scale=24.):
@@ -354,7 +370,7 @@ class MarginLoss(nn.Module):
         cosine = self.net(x).float() @ F.normalize(self.centres.float(), dim=1).T
         return F.cross_entropy(self.scale*(cosine - self.margin*F.one_hot(who, len(self.centres))), who)
 
-# %% ../../nbs/40_judges.ipynb #107ff167
+# %% ../../nbs/40_judges.ipynb #1b4c89de
 def random_colour(x, g) -> torch.Tensor:
     "Another white balance and saturation for (B, 3, S, S) in [-1, 1]."
     gray = x.mean(1, keepdim=True)
@@ -366,25 +382,25 @@ def random_softness(x, g) -> torch.Tensor:
     small = F.interpolate(F.interpolate(x, scale_factor=.5, mode="bilinear", antialias=True), x.shape[-2:], mode="bilinear")
     return torch.lerp(x, small, _uniform(0, 1, len(x), g)*_sometimes(.5, len(x), g))
 
-# %% ../../nbs/40_judges.ipynb #e4649604
+# %% ../../nbs/40_judges.ipynb #3cf39d55
 def disguise(x, g, size=48) -> torch.Tensor:
     "Faces (B, 3, S, S) in [-1, 1] -> the same people under another camera, light and colour (B, 3, size, size)."
     x = random_softness(random_view(x, g, size, zoom=.2), g)
     return random_hole(random_lens(random_light(random_colour(x, g), g), g), g, share=.3)
 
-# %% ../../nbs/40_judges.ipynb #993cedce
+# %% ../../nbs/40_judges.ipynb #617ad5fe
 def identity_data(world, side=64) -> tuple:
     "All faces of an opened `FaceWorld` as (x (N, 3, side, side) uint8, who (N,) int64, is_photo (N,) bool)."
     names = {n: i for i, n in enumerate(sorted({str(r["identity"]) for r in world.records}))}
     x = torch.empty(len(world.records), 3, side, side, dtype=torch.uint8)
-    for i in tqdm(range(len(x)), desc="reading faces", delay=2):
-        face = torch.from_numpy(np.array(world[i][0])).permute(2, 0, 1)[None].float()
-        x[i] = reframe(face, (0, 0, 1), side)[0].round().clamp(0, 255).byte()
+    for part in tqdm(torch.arange(len(x)).split(256), desc="reading faces", delay=2):
+        faces = torch.from_numpy(np.stack([world[i][0] for i in part.tolist()])).permute(0, 3, 1, 2).float()
+        x[part] = reframe(faces, (0, 0, 1), side).round().clamp(0, 255).byte()
     who = torch.tensor([names[str(r["identity"])] for r in world.records])
     return x, who, torch.tensor([r["source"] != "render" for r in world.records])
 
-# %% ../../nbs/40_judges.ipynb #0d6f151d
-def identity_weights(who, is_photo, photo=3.) -> torch.Tensor:
+# %% ../../nbs/40_judges.ipynb #29aa85bb
+def identity_weights(who, is_photo, photo=5.) -> torch.Tensor:
     "How often each image is drawn: people evenly, people from photos `photo` times as often."
     return torch.where(is_photo, photo, 1.)/torch.bincount(who)[who]
 
@@ -393,7 +409,7 @@ def _world(data):
     from emotion_synth.data.faceworld import FaceWorld
     return FaceWorld(data, split="train")
 
-# %% ../../nbs/40_judges.ipynb #a97b596c
+# %% ../../nbs/40_judges.ipynb #8722f56f
 def train_identity_judge(
     data,        # folder of a face world, or an opened one
     out,         # folder for identity.safetensors and identity.json
@@ -417,7 +433,7 @@ def train_identity_judge(
     _write_text(json.dumps(config, indent=1), Path(out)/"identity.json")
     return config
 
-# %% ../../nbs/40_judges.ipynb #cc1c906e
+# %% ../../nbs/40_judges.ipynb #261b21cd
 class IdentityJudge:
     "Says whether two faces are the same person. For measuring only: never train an editor on it."
     def __init__(self, net, people=0, images=0, log=()):
@@ -439,7 +455,7 @@ class IdentityJudge:
         x = standardise(reframe(faces.cpu().float(), (0, 0, 1)))
         return F.normalize(torch.cat([self.net(b) + self.net(b.flip(-1)) for b in x.split(256)]), dim=1)
 
-# %% ../../nbs/40_judges.ipynb #b884c7be
+# %% ../../nbs/40_judges.ipynb #c60e7045
 IDENTITY_WEIGHTS = WEIGHTS.parent/"identity"
 
 @patch

@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['UNCALIBRATED', 'FaceWalk', 'HSpaceEdit']
 
-# %% ../../nbs/13a_hspace_method.ipynb #28cd1588
+# %% ../../nbs/13a_hspace_method.ipynb #72401f70
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from fastcore.basics import patch
 
 from ..diffusion.backbone import Backbone, weights_dir
-from ..diffusion.hspace import (Calibration, Direction, calibrate, directions_for, edit_latents, load_calibrations, load_direction,
+from ..diffusion.hspace import (Calibration, Direction, calibrate, edit_latents, load_calibrations, load_direction,
                                             save_calibrations, word_direction)
 from ..diffusion.inversion import Inversion, invert
-from ..emotions import EMOTIONS, get_emotion, prompt
+from ..emotions import get_emotion, prompt
 from .registry import Method, register
 
 # %% ../../nbs/13a_hspace_method.ipynb #f3af2686
@@ -25,8 +26,8 @@ class FaceWalk:
     inversion: Inversion
     reconstruction: torch.Tensor|None = None
 
-# %% ../../nbs/13a_hspace_method.ipynb #4802bf34
-#: The scale of an emotion when nothing has been calibrated: full for most faces on face128, never a caricature.
+# %% ../../nbs/13a_hspace_method.ipynb #16fc7f0f
+#: What strength 1 is when nothing has been calibrated: a cautious guess, for an edit of all steps at 50 steps.
 UNCALIBRATED = Calibration(.3)
 
 # %% ../../nbs/13a_hspace_method.ipynb #f9e5c361
@@ -63,10 +64,7 @@ class HSpaceEdit(Method):
         t_edit = calibration.t_edit if self.t_edit is None else self.t_edit
         return self._decode(edit_latents(state.inversion, self.direction(emotion), strength, t_edit, calibration.asymmetric))[0]
 
-# %% ../../nbs/13a_hspace_method.ipynb #add078bf
-from fastcore.basics import patch
-
-# %% ../../nbs/13a_hspace_method.ipynb #a0a0aae2
+# %% ../../nbs/13a_hspace_method.ipynb #dc2544ff
 @patch
 def _invert(self: HSpaceEdit, faces, **kwargs):
     "Inversion of faces (B, 3, H, W) under the neutral sentence."
@@ -78,17 +76,18 @@ def _decode(self: HSpaceEdit, latents):
     with torch.inference_mode(): faces = self.backbone.decode(latents)
     return faces.clone()
 
-# %% ../../nbs/13a_hspace_method.ipynb #6697f0c8
+# %% ../../nbs/13a_hspace_method.ipynb #0c077e23
 @patch
 def raw_direction(self: HSpaceEdit, emotion):
-    "The direction of an emotion before calibration: the stored one, else the word."
+    "The direction of an emotion before calibration: the stored one, else the word; for neutral, which is where the walk stands, nothing."
     name = get_emotion(emotion).name
+    if name == "neutral": return Direction(name)
     if name not in self._directions:
         path = self.folder / "directions" / f"{name}.safetensors"
         self._directions[name] = load_direction(path) if path.exists() else word_direction(self.backbone, name, subject=self.subject)
     return self._directions[name]
 
-# %% ../../nbs/13a_hspace_method.ipynb #a5ce77f6
+# %% ../../nbs/13a_hspace_method.ipynb #9a6fefa0
 @patch
 def calibration(self: HSpaceEdit, emotion):
     "What strength 1 is for this emotion: its own calibration, its family's, else `UNCALIBRATED`. Directions are used as they are."
@@ -96,13 +95,13 @@ def calibration(self: HSpaceEdit, emotion):
     emotion = get_emotion(emotion)
     return next((self.calibrations[n] for n in (emotion.name, emotion.family) if n in self.calibrations), UNCALIBRATED)
 
-# %% ../../nbs/13a_hspace_method.ipynb #04a2a8a9
+# %% ../../nbs/13a_hspace_method.ipynb #92f90766
 @patch
 def direction(self: HSpaceEdit, emotion):
     "The `Direction` whose strength 1 is the full emotion; a `Direction` is returned as it is, so that blends of these keep their meaning."
     return emotion if isinstance(emotion, Direction) else self.calibration(emotion).apply(self.raw_direction(emotion))
 
-# %% ../../nbs/13a_hspace_method.ipynb #8f4fdea3
+# %% ../../nbs/13a_hspace_method.ipynb #b20358e3
 @patch
 def fit(self: HSpaceEdit,
     faces, # (N, 3, H, W) neutral faces, a dozen or so
@@ -119,7 +118,7 @@ def fit(self: HSpaceEdit,
         self.calibrations[e.name] = calibrate(inversion, self.raw_direction(e), lambda f: score_fn(f, e.name), identity_fn=likeness, **kwargs)
     return self
 
-# %% ../../nbs/13a_hspace_method.ipynb #67ee6343
+# %% ../../nbs/13a_hspace_method.ipynb #1e40e10b
 @patch
 def save(self: HSpaceEdit, folder=None, words=True):
     "Write calibration.json, and the words as small files in directions/, where `HSpaceEdit` looks for them."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Morph']
 
-# %% ../../nbs/14_morph.ipynb #21aa51fa
+# %% ../../nbs/14_morph.ipynb #23e8f2bb
 from functools import lru_cache
 
 import numpy as np
@@ -14,16 +14,15 @@ from ..data.faceworld import neutralising
 from ..data.heads import recipe
 from ..data.landmarks import landmarks, photo_landmarks
 from ..data.portraits import Portrait, _compose
-from ..emotions import get_emotion
 from ..images import to_array, to_image, to_tensor
 from .registry import Method, register
 
-# %% ../../nbs/14_morph.ipynb #d05d1511
+# %% ../../nbs/14_morph.ipynb #80a9a11c
 @register("morph")
 class Morph(Method):
     """Edits by driving a head fitted to the face: no training, native at any resolution (chapters 03, 03a, 03b).
 
-    neutralise: take a closed smile off first, as strength grows, so that a smiling sitter's sadness is not a sad smile."""
+    neutralise: as strength grows, take off the smile that the face already shows, so that a smiling sitter's sadness is not a sad smile and joy does not double one."""
     def __init__(self, neutralise=True, folds=.26): self.neutralise, self.folds = neutralise, folds
 
     def prepare(self, face):
@@ -43,7 +42,6 @@ class Morph(Method):
     def field(self, portrait, emotion, strength=1.):
         "The `Field` that `emotion` at `strength` is on a portrait."
         actions, base = self.actions(emotion, strength), neutralising(portrait) if self.neutralise else {}
-        if get_emotion(emotion).family == "joy" and strength > 0: base = {}
         k = min(1., abs(strength))
         return portrait.express({n: actions.get(n, 0) + k * base.get(n, 0) for n in {**actions, **base}}, self.folds)
 
