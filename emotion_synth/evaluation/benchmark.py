@@ -6,7 +6,7 @@
 __all__ = ['SMILE', 'LIPS', 'is_neutral', 'people', 'beyond_mask', 'measure_edit', 'measure', 'method_table', 'emotion_table',
            'mistakes', 'slider', 'report', 'BenchmarkError', 'benchmark', 'main']
 
-# %% ../../nbs/42_benchmark.ipynb #3b2b7353
+# %% ../../nbs/42_benchmark.ipynb #68709be4
 import argparse
 import json
 import math
@@ -21,9 +21,11 @@ from fastcore.imports import IN_NOTEBOOK
 from tqdm import tqdm
 
 from ..data.datasets import portraits
-from ..data.faceworld import parted_lips, smile_score
+from ..data.faceworld import smile_score
 from ..data.landmarks import photo_landmarks
-from ..editor import Editor, load_method
+from ..data.portraits import parted_lips
+from ..editor import Editor
+from ..methods.registry import get_method
 from ..emotions import SIX, get_emotion
 from .judges import IDENTITY_WEIGHTS, EmotionJudge, IdentityJudge
 from .metrics import Table, largest_fall, largest_outside, linearity, psnr, score_edit, ssim, summarise, twin_confusion
@@ -196,7 +198,7 @@ def _options(args):
 
 def _evenly(things, n): return [things[i] for i in np.linspace(0, len(things) - 1, min(n, len(things))).round().astype(int)] if n else things
 
-# %% ../../nbs/42_benchmark.ipynb #813f1c5b
+# %% ../../nbs/42_benchmark.ipynb #ab5a8f0b
 def _forget(keep, methods):
     write_atomic(keep, "".join(json.dumps(r) + "\n" for r in _read_rows(keep) if r["method"] not in methods).encode())
 
@@ -204,7 +206,7 @@ class BenchmarkError(ValueError): "The benchmark cannot run; the message says wh
 
 def benchmark(options):
     "Measure the named methods, print the table, store it."
-    methods, found = [load_method(m) for m in options.methods], _evenly(people(options.data), options.people)
+    methods, found = [get_method(m) for m in options.methods], _evenly(people(options.data), options.people)
     if not found: raise BenchmarkError("There are no validation portraits: give the folder that holds london/ and faker/ with --data.")
     out, judge = Path(options.out), EmotionJudge.from_pretrained()
     keep, sliders = out.with_suffix(".rows.jsonl"), []

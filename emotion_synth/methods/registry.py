@@ -71,16 +71,19 @@ def available():
         except ImportError: continue
     return sorted(METHODS)
 
-# %% ../../nbs/06_methods.ipynb #e965aeaa
+# %% ../../nbs/06_methods.ipynb #882d4b14
 class UnknownMethod(ValueError): "No method has this name; the message offers the nearest ones."
 
 def get_method(
     name,   # a registered name, or a `Method`, which is returned as it is
     **kw,   # handed to the method's class
 ) -> Method:
-    "A method by name, made with `kw`; `UnknownMethod` with the nearest names when there is none."
+    "A method by name, made with `kw`; the module of that name is tried before all others are imported. `UnknownMethod` with the nearest names when there is none."
     if isinstance(name, Method): return name
     key = _plain(name)
+    if key not in METHODS and key.isidentifier():
+        try: importlib.import_module(f'emotion_synth.methods.{key}')
+        except ImportError: pass
     names = [key] if key in METHODS else available()
     if key in METHODS: return METHODS[key](**kw)
     near = get_close_matches(key, names, n=3, cutoff=.5)
