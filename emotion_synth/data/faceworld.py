@@ -264,9 +264,9 @@ def photo_shard(folder, number, people, landmarks, pictures=3):
             images.append(relight(face, rng)); records.append(make_record(name, s, {}, q["identity"], "photo", q["subject"], q["split"], p))
     write_shard(folder, f"shard-{number:05d}", images, records)
 
-# %% ../../nbs/04_faceworld.ipynb #044eacca
+# %% ../../nbs/04_faceworld.ipynb #a950f59f
 class _NpzLandmarks:
-    "Landmarks from an npz that maps photo keys to (478, 2) px, else from the embedded net; None where no face is found."
+    "Landmarks from an npz that maps photo keys to (478, 2) px, else from the embedded cascade; None where no face is found."
     def __init__(self, path=None): self.known = dict(np.load(path, allow_pickle=False)) if path else {}
     def __call__(self, q):
         if q["key"] in self.known: return self.known[q["key"]].astype(float)
@@ -297,7 +297,7 @@ def _run(job):
 def build(folder, root, landmark_file=None, renders=40_000, workers=2, only=None, progress=tqdm):
     """Build (or go on building) a face world in `folder` from the pictures under `root`; returns the manifest.
 
-    root: a folder laid out as `find_people` says, with the heads in `valid/`; landmark_file: npz of ready landmarks (else the embedded net finds them);
+    root: a folder laid out as `find_people` says, with the heads in `valid/`; landmark_file: npz of ready landmarks (else the embedded cascade finds them);
     only: a prefix of shard names. Deterministic: the same inputs give the same pictures."""
     from multiprocessing import get_context
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True); HeadSet.load(Path(root)/"valid", folder/"heads.npz", progress)

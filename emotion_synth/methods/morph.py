@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['Morph']
 
-# %% ../../nbs/14_morph.ipynb #23e8f2bb
-from functools import lru_cache
-
+# %% ../../nbs/14_morph.ipynb #903650f1
 import numpy as np
 import torch
 from ..data.faceworld import neutralising
@@ -62,7 +60,7 @@ class Morph(Method):
             kept[key] = Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
         return kept[key]
 
-# %% ../../nbs/14_morph.ipynb #dacdf430
+# %% ../../nbs/14_morph.ipynb #5549a4ff
 def _at_128(face):
-    "A crop of any size as 128 px for the landmark net."
+    "A crop of any size as 128 px, which the landmarks want."
     return face if face.shape[-1] == 128 else torch.nn.functional.interpolate(face[None], size=(128, 128), mode="area")[0]
