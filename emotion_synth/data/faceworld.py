@@ -8,7 +8,7 @@ __all__ = ['VALID_HEADS', 'BASIC', 'SHADES', 'HeadSet', 'blend_head', 'random_vi
            'write_shard', 'render_shard', 'morph_shard', 'photo_shard', 'plan', 'build', 'write_manifest', 'FaceWorld',
            'LandmarkSet']
 
-# %% ../../nbs/04_faceworld.ipynb #1eff0574
+# %% ../../nbs/04_faceworld.ipynb #a20368b1
 import json, os
 from collections import defaultdict
 from functools import cache, partial
@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from .heads import (EYES_, SKIN, _uv_keys, eye_centre, face_region, interpolate, rasterise, read_head, read_texture, recipe,
                                       statistical_head, to_order)
 from .landmarks import N_FRL, N_MESH
-from .portraits import Portrait, _compose, _shrinking_warp, anatomy, similarity
+from .portraits import Portrait, _compose, _warp_points, anatomy, similarity
 from ..emotions import EMOTIONS, get_emotion, prompt
 from ..faces import EYES, FACE_SIZE
 from ..images import load_image
@@ -146,7 +146,7 @@ def neutralising(portrait):
     "Actions that take off a portrait what its face already shows: {} for a neutral face."
     return {k: -v for k, v in portrait.pose.resting.items()}
 
-# %% ../../nbs/04_faceworld.ipynb #5b4ce34f
+# %% ../../nbs/04_faceworld.ipynb #8145cc74
 def relight(image, rng, amount=1.):
     "Exposure, gamma, colour temperature and a soft gradient, drawn the same way for every emotion so that light never tells the emotion. (H, W, 3) uint8."
     h, w = image.shape[:2]; x = image.astype(np.float32) / 255; x = x ** np.exp(rng.normal(0, .10 * amount)) * np.exp(rng.normal(0, .08 * amount))
@@ -171,7 +171,7 @@ class Sitter:
         if actions:
             f = self.portrait.express(actions, rng.uniform(.12, .38) if folds is None else folds, rng); wide = f.apply(wide, to_canvas); points = np.concatenate([f.points, points[468:]])
         k = int(round(.1 * n)); face = cv2.resize(wide[k:n-k, k:n-k], (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA)
-        inv = cv2.invertAffineTransform(to_canvas); p = points @ inv[:, :2].T + inv[:, 2]; p = (p - k + .5) * FACE_SIZE / (n - 2*k) - .5
+        p = (_warp_points(cv2.invertAffineTransform(to_canvas), points) - k + .5) * FACE_SIZE / (n - 2*k) - .5
         return relight(face, rng, light) if light else face, p
 
 def _shrinking_warp_reflect(image, M, n):
@@ -216,7 +216,7 @@ def make_record(emotion, intensity, actions, identity, source, subject, split, p
              valence=at(e.valence, n.valence), arousal=at(e.arousal, n.arousal))
     return r | (dict(landmarks=np.round(points, 1).tolist()) if points is not None else {})
 
-# %% ../../nbs/04_faceworld.ipynb #ec5c9503
+# %% ../../nbs/04_faceworld.ipynb #0c7a31be
 def write_shard(folder, name, images, records):
     "Write `name.npy` (n, 128, 128, 3) uint8 and `name.jsonl`, atomically, the labels last: a shard exists when its labels do."
     folder = Path(folder); a, b = folder/f"{name}.npy.tmp", folder/f"{name}.jsonl.tmp"
@@ -260,7 +260,7 @@ def photo_shard(folder, number, people, landmarks, pictures=3):
         if name == "neutral" and score > .25: name, s = "contentment", float(np.clip(score * 1.5, .3, 1))
         for _ in range(pictures):
             M, n = _grid(points, rng, margin=0.); face = cv2.resize(_shrinking_warp_reflect(image, M, n), (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA)
-            p = (points @ M[:, :2].T + M[:, 2] + .5) / 2 - .5
+            p = (_warp_points(M, points) + .5) / 2 - .5
             images.append(relight(face, rng)); records.append(make_record(name, s, {}, q["identity"], "photo", q["subject"], q["split"], p))
     write_shard(folder, f"shard-{number:05d}", images, records)
 

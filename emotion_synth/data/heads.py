@@ -8,7 +8,7 @@ __all__ = ['LOWER_LIP', 'UPPER_LIP', 'EYELIDS', 'PUPILS', 'SKIN', 'EYES_', 'TEET
            'save_statistical_head', 'statistical_head', 'rasterise', 'interpolate', 'Welding', 'recipe_variants',
            'recipe', 'draw_shape']
 
-# %% ../../nbs/03_heads.ipynb #71dfbd69
+# %% ../../nbs/03_heads.ipynb #5294bcce
 import io, json, os
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from PIL import Image
 from safetensors.numpy import load_file, save_file
-from ..emotions import DYADS, EMOTIONS, get_emotion
+from ..emotions import DYADS, get_emotion
 
 # %% ../../nbs/03_heads.ipynb #4b4f1295
 _DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
@@ -190,7 +190,7 @@ class StatisticalHead:
             if "t_" + k in self.teeth_target_names: t += w * self.teeth_targets[self.teeth_target_names.index("t_" + k)]
         return t
 
-# %% ../../nbs/03_heads.ipynb #cdb14590
+# %% ../../nbs/03_heads.ipynb #31f2b161
 def fit_statistical_head(paths, landmark_file, n_components=16, teeth_from="White_M_1_Casual", progress=iter):
     """Fit a `StatisticalHead` to VALID heads.
 
@@ -200,7 +200,7 @@ def fit_statistical_head(paths, landmark_file, n_components=16, teeth_from="Whit
     inverse = np.full(len(first[SKIN].positions), -1); inverse[region] = np.arange(len(region))
     tri = inverse[first[SKIN].triangles]; tri = tri[(tri >= 0).all(1)]
     names = list(first[SKIN].targets)
-    P, T, eyes, donor, mean_at = [], 0., [], None, None
+    P, T, eyes, donor = [], 0., [], None
     for p in progress(paths):
         h = read_head(p); pos, tgt = to_order(h, keys); P.append(pos); T = T + tgt / len(paths)
         eyes.append(np.concatenate([h[k].positions for k in EYES_]) - eye_centre(h))

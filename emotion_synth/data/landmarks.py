@@ -7,8 +7,8 @@ __all__ = ['N_MESH', 'N_FRL', 'RADII', 'ANCHORS', 'Cascade', 'gradient_channels'
            'shape_space', 'ridge', 'train_cascade', 'save_cascade', 'landmark_cascade', 'mirror_order', 'landmarks',
            'photo_landmarks']
 
-# %% ../../nbs/03a_landmarks.ipynb #eee1c310
-import json, os
+# %% ../../nbs/03a_landmarks.ipynb #3944588e
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -130,7 +130,7 @@ def landmark_cascade(folder=None) -> Cascade:
     a = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in load_file(str(p)).items()}
     return Cascade(a["mean"], a["basis"], a["anchors"], list(a["maps"]), a["centre"], a["scale"], a["frl"])
 
-# %% ../../nbs/03a_landmarks.ipynb #2ce636d8
+# %% ../../nbs/03a_landmarks.ipynb #4d82b0ca
 def mirror_order(points):
     "Permutation (478,) that a horizontal mirror does to mesh points, found from a symmetric face `points` (468, 2): the pairing with the least total squared distance."
     from scipy.optimize import linear_sum_assignment
@@ -162,5 +162,5 @@ def photo_landmarks(image, face=None, rounds=2):
     Raises what `pick` raises: NoFaceError, FaceTooSmallError, ProfileError."""
     photo = to_array(load_image(image)); face = pick(detect(photo)) if face is None else face; eyes = np.asarray(face.points)[:2]
     for _ in range(rounds):
-        al = alignment(eyes); p = landmarks(crop_face(photo, al)); inv = al.inverse; q = p @ inv[:, :2].T + inv[:, 2]; eyes = q[[468, 473]]
+        al = alignment(eyes); q = al.to_photo(landmarks(crop_face(photo, al))); eyes = q[[468, 473]]
     return q

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Morph']
 
-# %% ../../nbs/14_morph.ipynb #903650f1
+# %% ../../nbs/14_morph.ipynb #2336608b
 import numpy as np
 import torch
 from ..data.faceworld import neutralising
 from ..data.heads import recipe
 from ..data.landmarks import landmarks, photo_landmarks
-from ..data.portraits import Portrait, _compose
+from ..data.portraits import Portrait
 from ..images import to_array, to_image, to_tensor
 from .registry import Method, register
 
