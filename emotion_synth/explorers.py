@@ -5,18 +5,17 @@
 # %% auto #0
 __all__ = ['STRENGTH', 'png', 'Explorer', 'uploaded']
 
-# %% ../nbs/50_explorers.ipynb #e9329fb9
+# %% ../nbs/50_explorers.ipynb #d2cc4fd2
 import html
 import io
-from functools import partial
 from pathlib import Path
 
 import ipywidgets as w
 from fastcore.basics import patch
 
-from .editor import DEFAULT_METHOD, Edit, Editor, open_photo
+from .editor import DEFAULT_METHOD, Editor, open_photo
 from .emotions import EMOTIONS, SIX
-from .images import load_image, sample_photo
+from .images import sample_photo
 from .methods.registry import available
 
 # %% ../nbs/50_explorers.ipynb #3bf31027

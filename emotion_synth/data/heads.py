@@ -362,7 +362,7 @@ RECIPES = {
     "pensiveness": [_both(eyeClose=.3, pityful=.8, mouthSad=.6, sad=.4)],
 }
 
-# %% ../../nbs/03_heads.ipynb #e2de192c
+# %% ../../nbs/03_heads.ipynb #d6f10214
 def _swap(name):
     "The mirrored target."
     if name[:2] in ("RR", "LL"): return {"R": "LL", "L": "RR"}[name[0]] + name[2:]
@@ -382,18 +382,22 @@ def recipe_variants(emotion) -> list:
     if e.name in DYADS: a, b = DYADS[e.name]; return [_mix((.6, x), (.6, y)) for x in recipe_variants(a) for y in recipe_variants(b)][:4]
     return [_mix((e.intensity, v)) for v in (RECIPES.get(e.family) or recipe_variants(e.family))]
 
+def _amount(target, strength):
+    "A grin opens as far as full strength and no further: beyond that only the corners of the mouth would gape, and no joy is added."
+    return min(strength, 1.) if target.endswith("smileOpen") else strength
+
 def recipe(emotion, strength=1., rng=None) -> dict:
-    """Actions (target -> weight) of `emotion` at `strength`; 1 is the full emotion, negative values its opposite.
+    """Actions (target -> weight) of `emotion` at `strength`; 1 is the full emotion, negative values its opposite. Past 1 all grow but the opening of a smile.
 
     With `rng` (numpy Generator): a random variant, each action varied by a fifth and the sides by a twentieth, as faces do; without: the first variant, exactly."""
     variants = recipe_variants(emotion)
-    if rng is None: return {k: strength * v for k, v in variants[0].items()}
+    if rng is None: return {k: _amount(k, strength) * v for k, v in variants[0].items()}
     w = variants[rng.integers(len(variants))]; lean, gain = rng.normal(0, .05), {}
     if get_emotion(emotion).name == "contempt" and rng.random() < .5: w = {_swap(k): v for k, v in w.items()}
     out = {}
     for k, v in w.items():
         base = k.lstrip("RL"); gain.setdefault(base, rng.uniform(.8, 1.2))
-        out[k] = strength * v * gain[base] * rng.uniform(.95, 1.05) * (1 + (lean if k[0] == "R" else -lean if k[0] == "L" else 0))
+        out[k] = _amount(k, strength) * v * gain[base] * rng.uniform(.95, 1.05) * (1 + (lean if k[0] == "R" else -lean if k[0] == "L" else 0))
     return out
 
 # %% ../../nbs/03_heads.ipynb #0125b619

@@ -6,7 +6,7 @@
 __all__ = ['SMILE', 'LIPS', 'NEUTRAL_FAKER', 'is_neutral', 'people', 'beyond_mask', 'measure_edit', 'measure', 'method_table',
            'emotion_table', 'mistakes', 'slider', 'report', 'BenchmarkError', 'benchmark', 'main']
 
-# %% ../../nbs/42_benchmark.ipynb #68709be4
+# %% ../../nbs/42_benchmark.ipynb #e733b2f7
 import argparse
 import json
 import math
@@ -29,7 +29,7 @@ from ..methods.registry import get_method
 from ..emotions import SIX, get_emotion
 from .judges import IDENTITY_WEIGHTS, EmotionJudge, IdentityJudge
 from .metrics import Table, largest_fall, largest_outside, linearity, psnr, score_edit, ssim, summarise, twin_confusion
-from ..faces import Alignment, FaceError, crop_face, photo_mask
+from ..faces import FaceError, crop_face, photo_mask
 from ..images import load_image, to_array, write_atomic
 
 # %% ../../nbs/42_benchmark.ipynb #68b4123e

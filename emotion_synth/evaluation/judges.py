@@ -9,7 +9,7 @@ __all__ = ['FER_FRAME', 'WEIGHTS', 'IDENTITY_WEIGHTS', 'ResBlock', 'JudgeNet', '
            'save_emotion_judge', 'EmotionJudge', 'pair_scores', 'IdentityNet', 'MarginLoss', 'random_colour',
            'random_softness', 'disguise', 'identity_data', 'identity_weights', 'train_identity_judge', 'IdentityJudge']
 
-# %% ../../nbs/40_judges.ipynb #141784fe
+# %% ../../nbs/40_judges.ipynb #373a1f95
 import copy
 import json
 import math
@@ -27,7 +27,6 @@ from tqdm import tqdm
 import emotion_synth
 from ..data.datasets import BASIC, class_weights, ferplus_arrays, soft_label
 from ..emotions import get_emotion
-from ..images import data_dir
 
 # %% ../../nbs/40_judges.ipynb #3928a094
 def _conv(i, o, k=3, stride=1):

@@ -6,12 +6,11 @@
 __all__ = ['psnr', 'ssim', 'sharpness', 'sharpness_ratio', 'largest_outside', 'harmonic', 'score_faces', 'Table', 'summarise',
            'linearity', 'largest_fall', 'twin_confusion', 'bootstrap', 'score_edit']
 
-# %% ../../nbs/41_metrics.ipynb #2db0a86c
+# %% ../../nbs/41_metrics.ipynb #b9586ebb
 import html
 import math
 
 import numpy as np
-import torch
 from skimage.metrics import structural_similarity
 from ..emotions import CONFUSABLE, get_emotion
 
