@@ -31,18 +31,18 @@ class FaceWalk:
 #: What strength 1 is when nothing has been calibrated: a cautious guess, for an edit of all steps at 50 steps.
 UNCALIBRATED = Calibration(.3)
 
-# %% ../../nbs/13a_hspace_method.ipynb #f9e5c361
+# %% ../../nbs/13a_hspace_method.ipynb #d20a5390
 @register("hspace")
 class HSpaceEdit(Method):
     "Edits of the U-Net's bottleneck (Kwon et al. 2023) along words or stored directions, from an inversion at guidance 1."
     def __init__(self,
         backbone=None,          # `Backbone` with text, or the name of one; None is the embedded face128
-        num_inference_steps=50, # steps of the inversion and of every edit
+        num_inference_steps=25, # steps of the inversion and of every edit
         inversion="fixed-point",# see `emotion_synth.diffusion.inversion.invert`
         folder=None,            # folder with directions/*.safetensors and calibration.json (None: that of the embedded weights)
         subject="person",       # what the sentences call the person: "woman", "man" or "person"
         t_edit=None,            # edit where t >= t_edit; None is as calibrated
-        autocast=None,          # dtype of the U-Net's passes, such as torch.bfloat16
+        autocast=torch.bfloat16,# dtype of the U-Net's passes; None is float32
     ):
         name = backbone if isinstance(backbone, str) else "face128"
         self.backbone = Backbone.from_pretrained(name) if backbone is None or isinstance(backbone, str) else backbone
