@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['N_MESH', 'N_FRL', 'RADII', 'ANCHORS', 'Cascade', 'gradient_channels', 'look', 'random_similarities', 'augment',
-           'shape_space', 'ridge', 'train_cascade', 'save_cascade', 'landmark_cascade', 'mirror_order', 'landmarks',
-           'photo_landmarks']
+           'shape_space', 'ridge', 'train_cascade', 'save_cascade', 'landmark_cascade', 'mirror_order',
+           'at_landmark_size', 'landmarks', 'photo_landmarks']
 
-# %% ../../nbs/03a_landmarks.ipynb #3944588e
+# %% ../../nbs/03a_landmarks.ipynb #ccbac5ec
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 from .heads import WEIGHTS, statistical_head
@@ -130,7 +131,7 @@ def landmark_cascade(folder=None) -> Cascade:
     a = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in load_file(str(p)).items()}
     return Cascade(a["mean"], a["basis"], a["anchors"], list(a["maps"]), a["centre"], a["scale"], a["frl"])
 
-# %% ../../nbs/03a_landmarks.ipynb #4d82b0ca
+# %% ../../nbs/03a_landmarks.ipynb #18717be4
 def mirror_order(points):
     "Permutation (478,) that a horizontal mirror does to mesh points, found from a symmetric face `points` (468, 2): the pairing with the least total squared distance."
     from scipy.optimize import linear_sum_assignment
@@ -148,6 +149,12 @@ def _uint8(face):
     "A face (3, 128, 128) in [-1, 1] as (128, 128, 3) uint8."
     a = face if isinstance(face, np.ndarray) else ((face.detach().float().clamp(-1, 1) + 1) * 127.5 + .5).byte().permute(1, 2, 0).numpy()
     return np.ascontiguousarray(a)
+
+def at_landmark_size(face):
+    "A crop (3, S, S), or a batch (B, 3, S, S), at the `FACE_SIZE` px that the landmarks want."
+    if face.shape[-1] == FACE_SIZE: return face
+    small = torch.nn.functional.interpolate(face if face.ndim == 4 else face[None], size=(FACE_SIZE, FACE_SIZE), mode="area")
+    return small if face.ndim == 4 else small[0]
 
 def landmarks(face):
     "478 points (478, 2) px of a tight face crop: tensor (3, 128, 128) in [-1, 1] or array (128, 128, 3) uint8; of a batch (B, 3, 128, 128): (B, 478, 2)."

@@ -293,11 +293,12 @@ def _shading(p, shape, index, bary):
     g = interpolate(index, bary, an.head.triangles, r[w.ids]); g[index < 0] = 1
     return cv2.GaussianBlur(g.astype(np.float32), (0, 0), 2.2 * p.unit)
 
-# %% ../../nbs/03b_portraits.ipynb #01b3f126
+# %% ../../nbs/03b_portraits.ipynb #07ae53e4
 class _Strokes:
     "Soft dark strokes on a canvas, the largest wins where they cross."
     def __init__(self, size): self.map = np.zeros((size, size), np.float32)
     def add(self, points, depth, thickness=1):
+        "A smooth line through `points`, faded at its ends; fainter than .04 it is left out."
         if depth < .04: return
         p = np.array(points, float); n = len(p); t = np.linspace(0, n-1, max(12, 4*n)); m = np.zeros_like(self.map)
         q = np.stack([np.interp(t, np.arange(n), p[:, k]) for k in (0, 1)], 1); q[1:-1] = (q[:-2] + q[1:-1] + q[2:]) / 3

@@ -389,7 +389,7 @@ def latents_of(vae, x):
     "Mean latents (B, C, h, w) of faces, without the noise."
     return vae.encoder(x.to(vae.device)).float().chunk(2, 1)[0]
 
-# %% ../../nbs/11_training.ipynb #b1d8e87e
+# %% ../../nbs/11_training.ipynb #70a326b5
 class AutoencoderObjective(nn.Module):
     "Reconstruct through noisy latents: L1, Laplacian pyramid and colour; small and centred latents."
     def __init__(self, vae, discriminator=None):
@@ -404,6 +404,7 @@ class AutoencoderObjective(nn.Module):
         return (chroma(y) - chroma(x)).abs().mean() + (told - mean).abs().mean() + (chroma(told) - chroma(mean)).abs().mean()
 
     def forward(self, x):
+        "Loss and numbers of faces (B, 3, H, W) in [-1, 1]."
         mean, logvar = self.vae.encoder(x).float().chunk(2, 1)
         z = mean + (.5 * logvar.detach()).exp() * torch.randn_like(mean)
         y = self.vae.decoder(z).float()
@@ -446,12 +447,13 @@ def fold_scale(vae, std):
     into.weight *= std[None, :, None, None]
     return vae
 
-# %% ../../nbs/11_training.ipynb #071daf1e
+# %% ../../nbs/11_training.ipynb #5f3ed49c
 def autoencoder_report(valid, # float (n, 3, 128, 128) faces that are never trained on
                        stats, # float (m, 3, 128, 128) faces whose latents get std 1
                        ):
     "A report for the `Trainer`: folder `vae` with unit latents, a sheet, the mean PSNR in dB."
     def report(objective, out, step):
+        "Write what this stage leaves in `out`; numbers for the log."
         z = torch.cat([latents_of(objective.vae, x) for x in stats.split(32)])
         vae = fold_scale(copy.deepcopy(objective.vae), z.std((0, 2, 3)))
         write_folder(out / "vae", lambda p: vae.save_pretrained(p))
@@ -586,7 +588,7 @@ def claims(captions) -> torch.Tensor: # int64 (B, 4): emotion, adverb, medium, p
     names = list(EMOTIONS)
     return torch.tensor([[names.index(c.claim[0]), ADVERBS.index(c.claim[1]), MEDIA.index(c.claim[2]), PEOPLE.index(c.subject)] for c in captions])
 
-# %% ../../nbs/11_training.ipynb #f617556b
+# %% ../../nbs/11_training.ipynb #f7805d03
 class SentenceObjective(nn.Module):
     "Cross-entropy of linear readings of what a sentence says, from its last state and from the mean of the states after it."
     def __init__(self, text):
@@ -595,6 +597,7 @@ class SentenceObjective(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(text.config.hidden_size, n) for n in (len(EMOTIONS), len(ADVERBS), len(MEDIA), len(PEOPLE)))
 
     def forward(self, ids, said):
+        "Loss and numbers of token ids (B, L) and of what they say (B, 4), see `claims`."
         states = self.text(ids).last_hidden_state.float()
         end = (ids == self.text.config.eos_token_id).int().argmax(1)
         after = (torch.arange(ids.shape[1], device=ids.device) >= end[:, None]).float()[..., None]
@@ -611,7 +614,7 @@ def whiten(text, ids, start=6):
     norm.bias.copy_((norm.bias - states.mean(0)) / std); norm.weight /= std
     return text
 
-# %% ../../nbs/11_training.ipynb #c3d91aad
+# %% ../../nbs/11_training.ipynb #5a2f04cf
 def train_words(a):
     "The stage `words` of the command line."
     data, tokenizer = ImageShards(a.data), make_tokenizer()
@@ -623,6 +626,7 @@ def train_words(a):
         return dict(ids=tokenise(tokenizer, [c.text for c in captions]), said=claims(captions))
     sentences = tokenise(tokenizer, [c.text for c in said(np.random.default_rng(0), 512, .5)])
     def report(objective, out, step):
+        "Write what this stage leaves in `out`; numbers for the log."
         ready = whiten(copy.deepcopy(objective.text).cpu(), sentences)
         write_folder(out / "text_encoder", lambda p: ready.save_pretrained(p))
         return {}
@@ -637,7 +641,7 @@ def caption_truth(captions, records) -> torch.Tensor: # float (B, B): rows image
     same = np.array([[a == b for b in claims] for a in claims])
     return torch.from_numpy((same & ((said[None] == who[:, None]) | (said[None] == "person"))).astype(np.float32))
 
-# %% ../../nbs/11_training.ipynb #abee0ba8
+# %% ../../nbs/11_training.ipynb #5f710d8a
 class ClipObjective(nn.Module):
     "Contrastive loss with several right answers, and a reading of strength, valence and arousal from both towers."
     def __init__(self, clip):
@@ -645,6 +649,7 @@ class ClipObjective(nn.Module):
         self.clip, self.meaning = clip, nn.Linear(clip.config.projection_dim, 3)
 
     def forward(self, x, ids, truth, meaning):
+        "Loss and numbers of a batch of `clip_batch`."
         with torch.no_grad(): self.clip.logit_scale.clamp_(max=math.log(100))
         out = self.clip(input_ids=ids, pixel_values=x)
         logits = out.logits_per_image.float()
@@ -674,13 +679,14 @@ def clip_features(clip, x=None, ids=None):
     out = clip.get_image_features(pixel_values=x) if ids is None else clip.get_text_features(input_ids=ids)
     return F.normalize(getattr(out, "pooler_output", out).float(), dim=-1)
 
-# %% ../../nbs/11_training.ipynb #fb4daaf3
+# %% ../../nbs/11_training.ipynb #9c23531c
 def clip_report(x,        # float (n, 3, 128, 128) faces that are never trained on
                 emotions, # their emotions' names
                 tokenizer):
     "A report for the `Trainer`: folder `clip`, zero-shot accuracy on the eight basic faces, the best faces for each word."
     answer = torch.tensor([EKMAN.index(get_emotion(e).family) for e in emotions])
     def report(objective, out, step):
+        "Write what this stage leaves in `out`; numbers for the log."
         clip = objective.clip
         def save(p): clip.save_pretrained(p); tokenizer.save_pretrained(p)
         write_folder(out / "clip", save)
@@ -849,7 +855,7 @@ def sample(unet, scheduler, noise, cond, steps=20):
     for t in scheduler.timesteps: noise = scheduler.step(unet(noise, t, cond).sample.float(), t, noise).prev_sample
     return noise
 
-# %% ../../nbs/11_training.ipynb #6ff0276c
+# %% ../../nbs/11_training.ipynb #3f749cae
 def unet_report(vae, table, scheduler,
                 z, captions, # validation latents (n, C, h, w) and what is said of them
                 people=6, # samples for each basic emotion
@@ -858,6 +864,7 @@ def unet_report(vae, table, scheduler,
     words = [prompt(e, subject=("woman", "man")[i % 2]) for e in EKMAN for i in range(people)]
     noise = torch.randn(people, *z.shape[1:], generator=torch.Generator().manual_seed(seed)).repeat(len(EKMAN), 1, 1, 1)
     def report(objective, out, step):
+        "Write what this stage leaves in `out`; numbers for the log."
         unet = objective.unet
         write_folder(out / "unet", lambda p: unet.save_pretrained(p))
         with torch.random.fork_rng(), torch.autocast(unet.device.type, torch.bfloat16):
@@ -876,18 +883,18 @@ def load_text(folder):
     getattr(text, "text_model", text).load_state_dict(clip.text_model.state_dict())
     return text.eval(), CLIPTokenizer.from_pretrained(folder)
 
-# %% ../../nbs/11_training.ipynb #1d76dd50
+# %% ../../nbs/11_training.ipynb #4c7f8d9c
 class SeriesPairs:
     "Pairs of pictures of one person in one light: `pairs(n, rng)` gives the latents of what is seen and of what is asked for, and the captions of the latter."
     def __init__(self, latents, neutral=.6 # how often the picture that is seen is the neutral one
                 ):
         self.latents, self.neutral = latents, neutral
-        self.series = [s for k, s in _groups(latents.records, latents.split("train"), "series").items() if k and len(s) > 1]
+        own = [s for k, s in _groups(latents.records, latents.split("train"), "series").items() if k and len(s) > 1]
+        self.series = [(s, [i for i in s if latents.records[i]["emotion"] == "neutral"]) for s in own]
         if not self.series: raise TrainingError("There are no series among these latents: encode the series shards (shard-22*) of a face world.")
 
     def _pair(self, rng):
-        own = self.series[rng.integers(len(self.series))]
-        calm = [i for i in own if self.latents.records[i]["emotion"] == "neutral"]
+        own, calm = self.series[rng.integers(len(self.series))]
         seen = calm[0] if calm and rng.random() < self.neutral else own[rng.integers(len(own))]
         return seen, own[rng.integers(len(own))]
 
@@ -948,7 +955,7 @@ def _load_as_float32(folder):
     path = Path(folder) / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | dict(dtype="float32"), indent=2) + "\n")
 
-# %% ../../nbs/11_training.ipynb #3eb3dd04
+# %% ../../nbs/11_training.ipynb #cd2682ff
 def save_weights(folder, # to write, e.g. emotion_synth/weights/face128
                  pipeline, # of `make_pipeline`
                  clip,     # the CLIPModel whose text tower the pipeline has
@@ -956,6 +963,7 @@ def save_weights(folder, # to write, e.g. emotion_synth/weights/face128
     ):
     "Everything embedded, in half precision, in one move."
     def save(p):
+        "Fill the folder."
         for m in (pipeline.vae, pipeline.unet, pipeline.text_encoder): m.half()
         pipeline.save_pretrained(p, safe_serialization=True)
         save_tokenizer(p / "tokenizer", tokenizer_merges(pipeline.tokenizer))

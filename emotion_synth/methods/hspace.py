@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['UNCALIBRATED', 'FaceWalk', 'HSpaceEdit', 'movement_score']
 
-# %% ../../nbs/13a_hspace_method.ipynb #9b2ae7b5
+# %% ../../nbs/13a_hspace_method.ipynb #c3505b81
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from fastcore.basics import patch
 
-from ..data.landmarks import landmarks
+from ..data.landmarks import at_landmark_size, landmarks
 from ..diffusion.backbone import Backbone, weights_dir
 from ..diffusion.hspace import (Calibration, Direction, calibrate, edit_latents, load_calibrations, load_direction,
                                             save_calibrations, word_direction)
@@ -129,7 +129,7 @@ def save(self: HSpaceEdit, folder=None, words=True):
     save_calibrations(self.calibrations, folder / "calibration.json")
     return folder
 
-# %% ../../nbs/13a_hspace_method.ipynb #dde71304
+# %% ../../nbs/13a_hspace_method.ipynb #406bcf24
 def movement_score(
     faces,   # (N, 3, H, W) the faces before any edit
     teacher, # (face (3, H, W), emotion name) -> that face with the full emotion
@@ -137,11 +137,9 @@ def movement_score(
     """A score function for `fit`: how far the landmarks of edited faces (N, 3, H, W) have gone along the way that the teacher moves them.
 
     0 where they were, 1 as far as the teacher takes them, and no more than 1 beyond that; the length is measured along the teacher's movement only."""
-    start, ways = landmarks(_at_128(faces)), {}
+    start, ways = landmarks(at_landmark_size(faces)), {}
     def score(edited, emotion):
-        if emotion not in ways: ways[emotion] = landmarks(_at_128(torch.stack([teacher(f, emotion) for f in faces]))) - start
-        way, gone = ways[emotion], landmarks(_at_128(edited)) - start
+        if emotion not in ways: ways[emotion] = landmarks(at_landmark_size(torch.stack([teacher(f, emotion) for f in faces]))) - start
+        way, gone = ways[emotion], landmarks(at_landmark_size(edited)) - start
         return torch.from_numpy((gone * way).sum((1, 2)) / (way * way).sum((1, 2))).clamp(0, 1)
     return score
-
-def _at_128(faces): return faces if faces.shape[-1] == 128 else torch.nn.functional.interpolate(faces, size=(128, 128), mode="area")

@@ -5,17 +5,16 @@
 # %% auto #0
 __all__ = ['Morph']
 
-# %% ../../nbs/14_morph.ipynb #2336608b
+# %% ../../nbs/14_morph.ipynb #11df72eb
 import numpy as np
-import torch
 from ..data.faceworld import neutralising
 from ..data.heads import recipe
-from ..data.landmarks import landmarks, photo_landmarks
+from ..data.landmarks import at_landmark_size, landmarks, photo_landmarks
 from ..data.portraits import Portrait
 from ..images import to_array, to_image, to_tensor
 from .registry import Method, register
 
-# %% ../../nbs/14_morph.ipynb #80a9a11c
+# %% ../../nbs/14_morph.ipynb #ca47812b
 @register("morph")
 class Morph(Method):
     """Edits by driving a head fitted to the face: no training, native at any resolution (chapters 03, 03a, 03b).
@@ -25,7 +24,7 @@ class Morph(Method):
 
     def prepare(self, face):
         "A `Portrait` of an aligned crop (3, H, W) in [-1, 1]; reusable for any emotion and strength."
-        image = to_array(to_image(face)); return Portrait(image, landmarks(_at_128(face)) * (image.shape[0] / 128), eye_px=96)
+        image = to_array(to_image(face)); return Portrait(image, landmarks(at_landmark_size(face)) * (image.shape[0] / 128), eye_px=96)
 
     def reconstruct(self, face, state=None):
         "The face itself: nothing is encoded, so nothing is lost."
@@ -59,8 +58,3 @@ class Morph(Method):
             while len(kept) >= 4: kept.pop(next(iter(kept)))
             kept[key] = Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
         return kept[key]
-
-# %% ../../nbs/14_morph.ipynb #5549a4ff
-def _at_128(face):
-    "A crop of any size as 128 px, which the landmarks want."
-    return face if face.shape[-1] == 128 else torch.nn.functional.interpolate(face[None], size=(128, 128), mode="area")[0]

@@ -45,7 +45,7 @@ class Method:
 
     def __repr__(self): return f'{type(self).__name__}({self.name!r})'
 
-# %% ../../nbs/06_methods.ipynb #d4bbf0c2
+# %% ../../nbs/06_methods.ipynb #005fe65a
 METHODS = {}
 
 def _plain(name): return str(name).strip().lower().replace('-', '_').replace(' ', '_')
@@ -53,6 +53,7 @@ def _plain(name): return str(name).strip().lower().replace('-', '_').replace(' '
 def register(name):
     "Class decorator: the `Method` is found under `name` from now on. A second class under a taken name is refused with ValueError."
     def enter(cls):
+        "Give the class its name and put it into `METHODS`."
         key = _plain(name)
         held = METHODS.get(key)
         if held is not None and held.__qualname__ != cls.__qualname__:
