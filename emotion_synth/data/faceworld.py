@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['VALID_HEADS', 'VALIDATION_SOURCES', 'BASIC', 'SHADES', 'HeadSet', 'blend_head', 'random_view', 'random_background',
            'render_head', 'smile_score', 'neutralising', 'relight', 'Sitter', 'is_validation', 'find_people',
-           'random_emotion', 'make_record', 'write_shard', 'render_shard', 'morph_shard', 'series_shard', 'photo_shard',
-           'plan', 'build', 'write_manifest', 'FaceWorld', 'LandmarkSet']
+           'random_emotion', 'make_record', 'write_shard', 'render_shard', 'morph_shard', 'reshape', 'reshaped_shard',
+           'series_shard', 'photo_shard', 'plan', 'build', 'write_manifest', 'FaceWorld', 'LandmarkSet']
 
 # %% ../../nbs/04_faceworld.ipynb #a20368b1
 import json, os
@@ -226,7 +226,7 @@ def make_record(emotion, intensity, actions, identity, source, subject, split, p
              valence=at(e.valence, n.valence), arousal=at(e.arousal, n.arousal))
     return r | (dict(landmarks=np.round(points, 1).tolist()) if points is not None else {})
 
-# %% ../../nbs/04_faceworld.ipynb #f25fcccc
+# %% ../../nbs/04_faceworld.ipynb #e16ff9d2
 def write_shard(folder, name, images, records):
     "Write `name.npy` (n, 128, 128, 3) uint8 and `name.jsonl`, atomically, the labels last: a shard exists when its labels do."
     folder = Path(folder); a, b = folder/f"{name}.npy.tmp", folder/f"{name}.jsonl.tmp"
@@ -260,8 +260,27 @@ def morph_shard(folder, number, people, landmarks, pictures=26, take=0):
     if images: write_shard(folder, f"shard-{number:05d}", images, records)
     else: (Path(folder)/f"shard-{number:05d}.empty").touch()
 
-def series_shard(folder, number, people, landmarks, shades=2):
-    "Shard of series: each person in the same framing and the same light, neutral, in the seven other basic emotions and in some shades. Records carry the `series`, so that pictures can be paired."
+def reshape(pictures, rng, px=1.4):
+    "Pictures (128, 128, 3) uint8 of one person as if of somebody else: one smooth warp of the features, one length of the face and one light for all of them."
+    y, x = np.mgrid[:FACE_SIZE, :FACE_SIZE].astype(np.float32); eyes = np.float32(EYES[0][1] * FACE_SIZE - .5)
+    dx, dy = np.moveaxis(cv2.resize(rng.normal(0, px, (5, 5, 2)).astype(np.float32), (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_CUBIC), 2, 0)
+    y, seed = eyes + (y - eyes) * np.float32(np.exp(rng.normal(0, .05))), int(rng.integers(2**31))
+    return [relight(cv2.remap(i, x + dx, y + dy, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), np.random.default_rng(seed), 1.5) for i in pictures]
+
+def reshaped_shard(folder, name, images, records, take):
+    "A shard of the series in `images` and `records`, everybody reshaped to somebody who does not exist; every `take` is another crowd."
+    series = {}
+    for i, r in enumerate(records): series.setdefault(r["series"], []).append(i)
+    new, said = [], []
+    for who, own in series.items():
+        new += reshape([images[i] for i in own], np.random.default_rng([5, take, *who.encode()]))
+        said += [{k: v for k, v in records[i].items() if k != "landmarks"} | dict(identity=f"{who}~{take}", series=f"{who}~{take}") for i in own]
+    write_shard(folder, name, new, said)
+
+def series_shard(folder, number, people, landmarks, shades=2, crowds=2):
+    """Shard of series: each person in the same framing and the same light, neutral, in the seven other basic emotions and in some shades. Records carry the `series`, so that pictures can be paired.
+
+    For training people, `crowds` more shards (numbers 1000 apart) show the same series reshaped."""
     images, records = [], []
     for q in people:
         rng = np.random.default_rng([4, *q["identity"].encode()]); points, seed = landmarks(q), int(rng.integers(2**31))
@@ -272,6 +291,7 @@ def series_shard(folder, number, people, landmarks, shades=2):
             s = 0. if name == "neutral" else float(rng.uniform(.5, 1.15)); actions = recipe(name, s, rng) if s else {}
             image, p = sitter.picture(actions, np.random.default_rng(seed), light=0); images.append(relight(image, np.random.default_rng(seed + 1)))
             records.append(make_record(str(name), s, actions, q["identity"], "morph", q["subject"], q["split"], p) | dict(series=q["identity"]))
+    for take in range(1, crowds + 1) if images and people[0]["split"] == "train" else (): reshaped_shard(folder, f"shard-{number + 1000*take:05d}", images, records, take)
     if images: write_shard(folder, f"shard-{number:05d}", images, records)
     else: (Path(folder)/f"shard-{number:05d}.empty").touch()
 
@@ -289,7 +309,7 @@ def photo_shard(folder, number, people, landmarks, pictures=3):
             images.append(relight(face, rng)); records.append(make_record(name, s, {}, q["identity"], "photo", q["subject"], q["split"], p))
     write_shard(folder, f"shard-{number:05d}", images, records)
 
-# %% ../../nbs/04_faceworld.ipynb #d28e6485
+# %% ../../nbs/04_faceworld.ipynb #dbbf7e14
 class _NpzLandmarks:
     "Landmarks from an npz that maps photo keys to (478, 2) px, else from the embedded cascade; None where no face is found."
     def __init__(self, path=None): self.known = dict(np.load(path, allow_pickle=False)) if path else {}
@@ -343,7 +363,7 @@ def write_manifest(folder):
     tmp = folder/"faceworld.json.tmp"; tmp.write_text(json.dumps(m)); os.replace(tmp, folder/"faceworld.json")
     return m
 
-# %% ../../nbs/04_faceworld.ipynb #08f1ab36
+# %% ../../nbs/04_faceworld.ipynb #c4d5de25
 class FaceWorld:
     "Reader of a face world: `records` (list of dict, without landmarks unless asked), `world[i] -> (image (128, 128, 3) uint8, record)`; images stay on disk."
     def __init__(self, folder, split="train", source=None, landmarks=False):
@@ -362,7 +382,7 @@ class FaceWorld:
     def image(self, i): k, j = self.at[i]; return np.asarray(self.arrays[k][j])
     def images(self, indices): return np.stack([self.image(i) for i in indices])
 
-# %% ../../nbs/04_faceworld.ipynb #80c36318
+# %% ../../nbs/04_faceworld.ipynb #72a193f7
 class LandmarkSet:
     "Images, mesh points and (where a hand placed them) FRL points of a face world."
     def __init__(self, folder, photo_points=None, frl_file=None, split="train"):
