@@ -212,25 +212,28 @@ def two_noises(
     both = backbone.decoder_pass(twice(state), torch.cat([h, h + scale * change]), twice(cond))
     return both.float().chunk(2)
 
-# %% ../../nbs/13_hspace.ipynb #459e3133
+# %% ../../nbs/13_hspace.ipynb #c1d882fb
 def edit_latents(
     inversion, # `Inversion` of the faces
     direction, # Direction
     strength=1., # one number or (B,): 0 is the reconstruction, 1 the direction as it is
     t_edit=0, # edit where t >= t_edit, or the interval (low, high)
-    asymmetric=True, # P_t only (Asyrp); False edits both halves: for a word, the same as swapping it
+    asymmetric=True, # P_t only (Asyrp); False edits both halves: for a word, the same as swapping it; between 0 and 1: the share of the change that D_t is spared
     progress=True, # show a bar when it takes over 2 s
 )->torch.Tensor: # (B, C, H, W) edited latents
     "Walk back from an inversion's noise with a change of h. With strength 0 everywhere this is `reconstruct`, bit for bit."
     low, high = t_edit if isinstance(t_edit, (tuple, list)) else (t_edit, float("inf"))
-    scale = torch.as_tensor(strength, dtype=torch.float32).to(inversion.x_T) * (direction.steps / inversion.num_steps if asymmetric else 1.)
+    scale, spared = torch.as_tensor(strength, dtype=torch.float32).to(inversion.x_T), float(asymmetric)
+    if spared == 1: scale = scale * (direction.steps / inversion.num_steps)
+    else: spared = min(spared * direction.steps / inversion.num_steps, 1.)
     idle = not scale.any() or not direction.terms
     scale = scale.view(-1, 1, 1, 1)
     conds = {} if idle else {s: inversion.backbone.embed([s]) for s in direction.sentences()}
     def step(x, i):
         if idle or not low <= inversion.timesteps[i] <= high: return inversion.step(x, i, inversion.noise(x, i))
         eps, edited = _noises(inversion, x, i, direction, scale, conds)
-        return asyrp_step(x, eps if asymmetric else edited, edited, inversion.alpha(i), inversion.alpha(i - 1), inversion.sigma(i)) + inversion.kick(i)
+        kept = eps if asymmetric is True else edited + spared * (eps - edited)
+        return asyrp_step(x, kept, edited, inversion.alpha(i), inversion.alpha(i - 1), inversion.sigma(i)) + inversion.kick(i)
     return inversion.replay(step, progress, f"editing: {direction.name}")
 
 # %% ../../nbs/13_hspace.ipynb #ebb4239d
@@ -239,11 +242,11 @@ def _noises(inversion, x, i, direction, scale, conds):
     with autocast(x.device, inversion.autocast):
         return two_noises(inversion.backbone, x, int(inversion.timesteps[i]), cond, direction, scale, conds)
 
-# %% ../../nbs/13_hspace.ipynb #521344ad
+# %% ../../nbs/13_hspace.ipynb #3eb79cfc
 @patch(as_prop=True)
 def is_stored(self: Direction): return bool(self.terms) and all(isinstance(t, Stored) for _, t in self.terms)
 
-# %% ../../nbs/13_hspace.ipynb #f3ddb62d
+# %% ../../nbs/13_hspace.ipynb #66235259
 @patch
 def at_knots(self: Direction, knots=None):
     "Its change of h at `knots` (None: all knots of its terms): `(knots (n,), values (n, C, H, W))`."
@@ -252,7 +255,7 @@ def at_knots(self: Direction, knots=None):
     if knots is None: knots = torch.cat([t.knots for _, t in self.terms]).unique()
     return knots, torch.stack([sum(w * term.at(float(t)) for w, term in self.terms) for t in knots])
 
-# %% ../../nbs/13_hspace.ipynb #11022e14
+# %% ../../nbs/13_hspace.ipynb #576439d1
 def stored_direction(name, knots, values, steps=50):
     "A direction of one tensor: `knots` (n,) timesteps, `values` (n, C, H, W)."
     knots = torch.as_tensor(knots)
@@ -261,17 +264,17 @@ def stored_direction(name, knots, values, steps=50):
     order = knots.argsort()
     return Direction(name, ((1., Stored(knots[order], values.detach()[order].clone())),), steps)
 
-# %% ../../nbs/13_hspace.ipynb #7e8e16c0
+# %% ../../nbs/13_hspace.ipynb #09363d19
 def _inner(a, b):
     "Inner product over the last three axes, which are kept: (..., 1, 1, 1)."
     return (a * b).sum((-3, -2, -1), keepdim=True)
 
-# %% ../../nbs/13_hspace.ipynb #54986b16
+# %% ../../nbs/13_hspace.ipynb #c1a1323e
 def _on_common_knots(a, b):
     knots = torch.cat([a.at_knots()[0], b.at_knots()[0]]).unique()
     return a.at_knots(knots)[1], b.at_knots(knots)[1] * (b.steps / a.steps)
 
-# %% ../../nbs/13_hspace.ipynb #031f9794
+# %% ../../nbs/13_hspace.ipynb #a51ff39c
 @patch
 def norm(self: Direction):
     "Length of the change of h, as root mean square over the knots."
@@ -284,7 +287,7 @@ def cosine(self: Direction, other):
     a, b = _on_common_knots(self, other)
     return float(_inner(a, b).sum() / (_inner(a, a).sum() * _inner(b, b).sum()).sqrt().clamp(min=1e-12))
 
-# %% ../../nbs/13_hspace.ipynb #4c6125b5
+# %% ../../nbs/13_hspace.ipynb #4b7739d0
 def without(change, others):
     "`change` (..., C, H, W) minus its parts along `others`; a part that the earlier others explain (to 1e-5) is left alone."
     basis = []
@@ -294,7 +297,7 @@ def without(change, others):
         basis.append(torch.where(size > 1e-5 * full, rest / size.clamp(min=1e-20), 0.))
     return change - sum(_inner(change, q) * q for q in basis)
 
-# %% ../../nbs/13_hspace.ipynb #aac8e8d2
+# %% ../../nbs/13_hspace.ipynb #f4da8fe2
 @dataclass(frozen=True, eq=False)
 class Projected:
     "The change of a direction without its parts along others, worked out for each picture and step."
@@ -305,7 +308,7 @@ class Projected:
 
     def sentences(self): return set().union(self.direction.sentences(), *(o.sentences() for o in self.others))
 
-# %% ../../nbs/13_hspace.ipynb #fb26a32f
+# %% ../../nbs/13_hspace.ipynb #8d55dffc
 @patch
 def project_out(self: Direction, *others):
     "This direction without what it shares with `others`."
@@ -315,7 +318,7 @@ def project_out(self: Direction, *others):
     values, *rest = (d.at_knots(knots)[1] for d in (self, *others))
     return stored_direction(name, knots, without(values, rest), self.steps)
 
-# %% ../../nbs/13_hspace.ipynb #2f94d001
+# %% ../../nbs/13_hspace.ipynb #49ea2844
 def _pack(item, tensors):
     "json of a direction or term; its tensors go into the dict `tensors`."
     if isinstance(item, Direction): return dict(name=item.name, steps=item.steps, terms=[[w, _pack(t, tensors)] for w, t in item.terms])
@@ -325,7 +328,7 @@ def _pack(item, tensors):
     tensors[f"{key}.knots"], tensors[f"{key}.values"] = item.knots.float().contiguous(), item.values.half().contiguous()
     return dict(kind="stored", key=key)
 
-# %% ../../nbs/13_hspace.ipynb #b13d5e07
+# %% ../../nbs/13_hspace.ipynb #d4e557aa
 def _unpack_term(data, tensors):
     if data["kind"] == "word": return Word(data["target"], data["source"])
     if data["kind"] == "projected":
@@ -334,7 +337,7 @@ def _unpack_term(data, tensors):
 
 def _unpack(data, tensors): return Direction(data["name"], tuple((w, _unpack_term(t, tensors)) for w, t in data["terms"]), data["steps"])
 
-# %% ../../nbs/13_hspace.ipynb #c72aea7e
+# %% ../../nbs/13_hspace.ipynb #a0548299
 @patch
 def save(self: Direction, path, **about):
     "Write to `path` (.safetensors) in one go; `about` (json values: how it was made) is kept beside it."
@@ -346,7 +349,7 @@ def save(self: Direction, path, **about):
     os.replace(temp, path)
     return path
 
-# %% ../../nbs/13_hspace.ipynb #6e64bab5
+# %% ../../nbs/13_hspace.ipynb #e9882568
 def load_direction(path):
     "A `Direction` from the file that `save` wrote. Raises `DirectionError` when it is none."
     try:
@@ -356,7 +359,7 @@ def load_direction(path):
     except Exception as e: raise DirectionError(f"{path} does not hold a direction: make it anew with `Direction.save`.") from e
     return _unpack(data["direction"], tensors)
 
-# %% ../../nbs/13_hspace.ipynb #47f58845
+# %% ../../nbs/13_hspace.ipynb #409a8e76
 @torch.inference_mode()
 def mean_directions(
     inversion, # made with `keep=True`, so that every timestep of the faces is known
@@ -372,7 +375,7 @@ def mean_directions(
         for mean, d in zip(means, directions): mean.append(d.change(place).mean(0).float())
     return [stored_direction(d.name, inversion.timesteps[1:], torch.stack(m), d.steps) for d, m in zip(directions, means)]
 
-# %% ../../nbs/13_hspace.ipynb #7b15b70e
+# %% ../../nbs/13_hspace.ipynb #36e26a3c
 def _place(inversion, i, conds=None):
     "The `Place` of an inversion's faces at `timesteps[i]`."
     x, t = inversion.latents[i], int(inversion.timesteps[i])
@@ -381,12 +384,12 @@ def _place(inversion, i, conds=None):
         state = inversion.backbone.encoder_pass(x, t, cond)
         return Place(inversion.backbone, state, t, inversion.backbone.mid_pass(state, cond), conds or {})
 
-# %% ../../nbs/13_hspace.ipynb #951810a9
+# %% ../../nbs/13_hspace.ipynb #51a1eaa1
 def mean_direction(inversion, direction, progress=True):
     "One direction's average over the faces of an inversion, stored."
     return mean_directions(inversion, [direction], progress)[0]
 
-# %% ../../nbs/13_hspace.ipynb #34e71723
+# %% ../../nbs/13_hspace.ipynb #5e29ed8b
 def directions_for(
     backbone, # with text
     faces, # (N, 3, H, W) in [-1, 1], neutral, cropped by `emotion_synth.faces.align`
@@ -405,7 +408,7 @@ def directions_for(
         total = parts if total is None else [a + b for a, b in zip(total, parts)]
     return {w.name: stored_direction(w.name, *d.at_knots(), w.steps) for w, d in zip(words, total)}
 
-# %% ../../nbs/13_hspace.ipynb #b99ac9cb
+# %% ../../nbs/13_hspace.ipynb #a05328b9
 @torch.inference_mode()
 def paired_direction(name, neutral, emotional, steps=50):
     "Mean difference of h between two inversions (with `keep=True`, on the same grid) of neutral and emotional faces, stored."
@@ -414,14 +417,14 @@ def paired_direction(name, neutral, emotional, steps=50):
     values = [_place(emotional, i).h.mean(0) - _place(neutral, i).h.mean(0) for i in range(1, neutral.num_steps + 1)]
     return stored_direction(name, neutral.timesteps[1:], torch.stack(values).float(), steps)
 
-# %% ../../nbs/13_hspace.ipynb #c0fb496c
+# %% ../../nbs/13_hspace.ipynb #081a1ed9
 @dataclass
 class Calibration:
     "The scale at which strength 1 is the full emotion, how it was found, and the walk it is meant for."
     scale: float
     steps: int = 50
     t_edit: float|tuple = 0
-    asymmetric: bool = True
+    asymmetric: bool|float = True
     scales: tuple = ()
     scores: tuple = ()
 
@@ -429,14 +432,14 @@ class Calibration:
         "The direction whose strength 1 is the full emotion."
         return replace(direction * self.scale, name=direction.name, steps=self.steps)
 
-# %% ../../nbs/13_hspace.ipynb #302cd070
+# %% ../../nbs/13_hspace.ipynb #e718e91a
 def _first_reach(scales, scores, level):
     "The scale at which straight lines through (scales, scores) first reach `level`."
     for (s0, y0), (s1, y1) in zip(zip(scales, scores), zip(scales[1:], scores[1:])):
         if y1 >= level: return s0 + (s1 - s0) * (level - y0) / max(y1 - y0, 1e-9)
     return scales[-1]
 
-# %% ../../nbs/13_hspace.ipynb #669957e0
+# %% ../../nbs/13_hspace.ipynb #607c10ba
 def calibrate(
     inversion, # of neutral faces, some 8 or more
     direction, # Direction
@@ -463,7 +466,7 @@ def calibrate(
     scale = _first_reach(tried[:best + 1], scores[:best + 1], level) if best else tried[1]
     return Calibration(scale, inversion.num_steps, t_edit, asymmetric, tuple(tried), tuple(scores))
 
-# %% ../../nbs/13_hspace.ipynb #764c9f86
+# %% ../../nbs/13_hspace.ipynb #7c1103b5
 def save_calibrations(calibrations, path):
     "Write name -> Calibration to json in one go."
     path = Path(path)
@@ -472,7 +475,7 @@ def save_calibrations(calibrations, path):
     temp.write_text(json.dumps({name: {f.name: getattr(c, f.name) for f in fields(c)} for name, c in calibrations.items()}, indent=1))
     os.replace(temp, path)
 
-# %% ../../nbs/13_hspace.ipynb #23b6a94b
+# %% ../../nbs/13_hspace.ipynb #2ffeded9
 def load_calibrations(path):
     "name -> Calibration from json; nothing where there is no file."
     if not Path(path).exists(): return {}
