@@ -212,7 +212,7 @@ def two_noises(
     both = backbone.decoder_pass(twice(state), torch.cat([h, h + scale * change]), twice(cond))
     return both.float().chunk(2)
 
-# %% ../../nbs/13_hspace.ipynb #c1d882fb
+# %% ../../nbs/13_hspace.ipynb #10a2b6af
 def edit_latents(
     inversion, # `Inversion` of the faces
     direction, # Direction
@@ -223,16 +223,16 @@ def edit_latents(
 )->torch.Tensor: # (B, C, H, W) edited latents
     "Walk back from an inversion's noise with a change of h. With strength 0 everywhere this is `reconstruct`, bit for bit."
     low, high = t_edit if isinstance(t_edit, (tuple, list)) else (t_edit, float("inf"))
-    scale, spared = torch.as_tensor(strength, dtype=torch.float32).to(inversion.x_T), float(asymmetric)
-    if spared == 1: scale = scale * (direction.steps / inversion.num_steps)
-    else: spared = min(spared * direction.steps / inversion.num_steps, 1.)
+    scale, ratio, pure = torch.as_tensor(strength, dtype=torch.float32).to(inversion.x_T), direction.steps / inversion.num_steps, asymmetric == 1
+    if pure: scale = scale * ratio
+    spared = min(asymmetric * ratio, 1.)
     idle = not scale.any() or not direction.terms
     scale = scale.view(-1, 1, 1, 1)
     conds = {} if idle else {s: inversion.backbone.embed([s]) for s in direction.sentences()}
     def step(x, i):
         if idle or not low <= inversion.timesteps[i] <= high: return inversion.step(x, i, inversion.noise(x, i))
         eps, edited = _noises(inversion, x, i, direction, scale, conds)
-        kept = eps if asymmetric is True else edited + spared * (eps - edited)
+        kept = eps if pure else edited + spared * (eps - edited)
         return asyrp_step(x, kept, edited, inversion.alpha(i), inversion.alpha(i - 1), inversion.sigma(i)) + inversion.kick(i)
     return inversion.replay(step, progress, f"editing: {direction.name}")
 

@@ -9,11 +9,10 @@ __all__ = ['OPENAI_PIXELS', 'LPIPS_EDIT', 'LPIPS_BOOST', 'MEASURES', 'FreeChange
            'global_direction', 'several', 'PatchDistance', 'Curve', 'perceptual_curve', 'Boosted', 'boosted',
            'pca_directions', 'jacobian_directions', 'eye_frame', 'movement', 'label', 'Asyrp', 'parser', 'main']
 
-# %% ../../nbs/21_asyrp.ipynb #1abc6e74
+# %% ../../nbs/21_asyrp.ipynb #c9a180c5
 import argparse
 import json
 import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,17 +21,17 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 
 from ..data.landmarks import at_landmark_size, landmarks
 from ..diffusion.backbone import EMBEDDED, Backbone, find_weights, load_clip, weights_dir
 from ..diffusion.hspace import (Calibration, Direction, DirectionError, Place, Stored, _place, asyrp_step, load_direction, save_calibrations,
                                             stored_direction)
-from ..diffusion.inversion import Inversion, invert, predicted_x0, progress_bar, step_sigma
+from ..diffusion.inversion import Inversion, predicted_x0, progress_bar, step_sigma
 from ..emotions import PROMPT_TEMPLATES, SUBJECTS, get_emotion, prompt
 from ..faces import align, detect, pick
-from ..images import load_image
+from ..images import load_image, write_atomic
 from .hspace import UNCALIBRATED, FaceWalk, HSpaceEdit
 from .registry import register
 
@@ -327,7 +326,7 @@ class WalkVisits(SourceVisits):
         else: self.i, x = self.i - 1, objective.next
         return dict(x=x, rows=self.rows, i=torch.tensor([self.i]))
 
-# %% ../../nbs/21_asyrp.ipynb #3824c6dc
+# %% ../../nbs/21_asyrp.ipynb #861de1da
 def save_change(direction, path, **about):
     "Write a direction of one learned term, or any that `Direction.save` takes, to `path` (.safetensors) in one go; `about` (json values) is kept beside it."
     (weight, term), *more = direction.terms or ((1., None),)
@@ -335,10 +334,8 @@ def save_change(direction, path, **about):
     if not any(isinstance(t, (DeltaBlock, FreeChange)) for _, t in direction.terms): return direction.save(path, **about)
     if more: raise DirectionError(f"'{direction.name}' mixes several terms: save its learned parts one by one, or store its mean with `mean_direction`.")
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     data = dict(name=direction.name, steps=direction.steps, weight=weight, block=term.config, about=about)
-    save_file({k: v.detach().half().contiguous().cpu() for k, v in term.state_dict().items()}, temp, metadata=dict(asyrp=json.dumps(data)))
-    os.replace(temp, path)
+    write_atomic(path, to_bytes({k: v.detach().half().contiguous().cpu() for k, v in term.state_dict().items()}, metadata=dict(asyrp=json.dumps(data))))
     return path
 
 # %% ../../nbs/21_asyrp.ipynb #2ba4a92f
@@ -576,7 +573,7 @@ def label(before, after, words=2) -> str:
     "The `words` largest movements as a label, such as 'mouth opens, brows rise'."
     return ", ".join(list(movement(before, after))[:words])
 
-# %% ../../nbs/21_asyrp.ipynb #837f5536
+# %% ../../nbs/21_asyrp.ipynb #d4e5c6db
 @register("asyrp")
 class Asyrp(HSpaceEdit):
     "Learned changes of h (Kwon et al. 2023) on any latent or pixel U-Net, from an inversion at guidance 1; see `HSpaceEdit` for `inversion`, `subject`, `t_edit` and `autocast`."
@@ -596,13 +593,8 @@ class Asyrp(HSpaceEdit):
         inversion = self._invert(face[None])
         return FaceWalk(boosted(inversion, self.t_boost, self.seed) if self.t_boost else inversion)
 
-    def _invert(self, faces, **kwargs):
-        with torch.no_grad():
-            latents = self.backbone.encode(faces)
-            cond = None if self.backbone.text_encoder is None else self.backbone.embed(prompt("neutral", subject=self.subject))
-        return invert(self.backbone, latents, cond, self.num_inference_steps, self.inversion, autocast=self.autocast, **kwargs)
-
     def raw_direction(self, emotion):
+        "The learned change for an emotion, before calibration; `DirectionError` where none was learnt."
         name = get_emotion(emotion).name
         if name == "neutral": return Direction(name)
         path = self.folder / "directions" / f"{name}.safetensors"

@@ -33,7 +33,7 @@ class FaceWalk:
 #: What strength 1 is when nothing has been calibrated: a cautious guess, for an edit of all steps at 50 steps.
 UNCALIBRATED = Calibration(.3)
 
-# %% ../../nbs/13a_hspace_method.ipynb #4aa85d05
+# %% ../../nbs/13a_hspace_method.ipynb #13c3537f
 @register("hspace")
 class HSpaceEdit(Method):
     "Edits of the U-Net's bottleneck (Kwon et al. 2023) along words or stored directions, from an inversion at guidance 1."
@@ -64,20 +64,23 @@ class HSpaceEdit(Method):
         return state.reconstruction.clone()
 
     def edit(self, face, emotion, strength=1., state=None):
+        "(3, H, W) in [-1, 1] with an emotion (a name, an `Emotion` or a `Direction`) at `strength`."
         state = state or self.prepare(face)
         if strength == 0 or self.shows(state, emotion): return self.reconstruct(face, state)
         calibration = self.calibration(emotion)
-        direction = emotion if isinstance(emotion, Direction) else calibration.apply(self.raw_direction(emotion))
-        t_edit, asymmetric = calibration.t_edit if self.t_edit is None else self.t_edit, calibration.asymmetric
-        if state.sentence not in ("", self.neutral): direction, asymmetric = by_way_of(self.direction(emotion), self.neutral, strength), False
-        return self._decode(edit_latents(state.inversion, direction, strength, t_edit, asymmetric))[0]
+        if not self.is_calm(state): direction, asymmetric = by_way_of(self.direction(emotion), self.neutral, strength), False
+        elif isinstance(emotion, Direction): direction, asymmetric = emotion, calibration.asymmetric
+        else: direction, asymmetric = calibration.apply(self.raw_direction(emotion)), calibration.asymmetric
+        return self._decode(edit_latents(state.inversion, direction, strength, calibration.t_edit if self.t_edit is None else self.t_edit, asymmetric))[0]
 
-# %% ../../nbs/13a_hspace_method.ipynb #d70e0ff7
+# %% ../../nbs/13a_hspace_method.ipynb #bf782d53
 #: Smile score (chapter 04) from which a face is inverted as a joyful one.
 SMILING = 1.
 
 @patch(as_prop=True)
-def neutral(self: HSpaceEdit): return prompt("neutral", subject=self.subject)
+def neutral(self: HSpaceEdit):
+    "The neutral sentence."
+    return prompt("neutral", subject=self.subject)
 
 @patch
 def shown(self: HSpaceEdit, face):
@@ -86,9 +89,14 @@ def shown(self: HSpaceEdit, face):
     return prompt("joy", min(smile, 1.), self.subject) if smile > SMILING else self.neutral
 
 @patch
+def is_calm(self: HSpaceEdit, state):
+    "Whether a walk stands at neutral."
+    return state.sentence in ("", self.neutral)
+
+@patch
 def shows(self: HSpaceEdit, state, emotion):
     "Whether a walk already stands where an emotion wants it: neutral, on a face that was inverted as neutral."
-    return not isinstance(emotion, Direction) and get_emotion(emotion).name == "neutral" and state.sentence in ("", self.neutral)
+    return not isinstance(emotion, Direction) and get_emotion(emotion).name == "neutral" and self.is_calm(state)
 
 # %% ../../nbs/13a_hspace_method.ipynb #baf78b66
 def by_way_of(
@@ -101,11 +109,13 @@ def by_way_of(
     back = max(0., min(1., strength)) / strength
     return replace(direction, terms=terms + (((back, Word(neutral)),) if back else ()))
 
-# %% ../../nbs/13a_hspace_method.ipynb #19d8ada6
+# %% ../../nbs/13a_hspace_method.ipynb #e9b6c376
 @patch
 def _invert(self: HSpaceEdit, faces, sentence=None, **kwargs):
-    "Inversion of faces (B, 3, H, W) under a sentence (None: the neutral one)."
-    with torch.inference_mode(): latents, cond = self.backbone.encode(faces), self.backbone.embed(sentence or prompt("neutral", subject=self.subject))
+    "Inversion of faces (B, 3, H, W) under a sentence (None: the neutral one), or under nothing where the model takes no text."
+    with torch.no_grad():
+        latents = self.backbone.encode(faces)
+        cond = None if self.backbone.text_encoder is None else self.backbone.embed(sentence or self.neutral)
     return invert(self.backbone, latents, cond, self.num_inference_steps, self.inversion, autocast=self.autocast, **kwargs)
 
 @patch
