@@ -4,21 +4,23 @@
 
 # %% auto #0
 __all__ = ['NOISE', 'MAX_TOKENS', 'MEDIA', 'PEOPLE', 'ADVERBS', 'PAIRS_FROM', 'PAIRS_TO', 'CHANGE_WEIGHT', 'CARD',
-           'TrainingError', 'ImageShards', 'to_batch', 'augment', 'BalancedSampler', 'source_weights', 'Budget',
-           'lr_factor', 'EMA', 'save_state', 'load_state', 'Trainer', 'write_folder', 'save_sheet', 'RestingBlock',
-           'rest_outer', 'make_autoencoder', 'laplacian', 'chroma', 'psnr', 'latents_of', 'AutoencoderObjective',
+           'TrainingError', 'ImageShards', 'to_batch', 'augment', 'faces_of', 'pack_shard', 'unpack_shard',
+           'pack_stage', 'unpack_stage', 'BalancedSampler', 'source_weights', 'Budget', 'lr_factor', 'EMA',
+           'save_state', 'load_state', 'Trainer', 'Draws', 'write_folder', 'save_sheet', 'RestingBlock', 'rest_outer',
+           'make_autoencoder', 'laplacian', 'feature_weight', 'chroma', 'psnr', 'latents_of', 'AutoencoderObjective',
            'make_discriminator', 'adversarial', 'fold_scale', 'autoencoder_report', 'train_autoencoder', 'Caption',
            'synonyms', 'make_caption', 'caption', 'learn_merges', 'all_words', 'save_tokenizer', 'make_tokenizer',
            'tokenizer_merges', 'tokenise', 'make_clip', 'claims', 'SentenceObjective', 'whiten', 'train_words',
-           'caption_truth', 'ClipObjective', 'record_meaning', 'clip_batch', 'clip_features', 'clip_report',
-           'lock_text', 'train_clip', 'encode_both', 'write_latents', 'Latents', 'latents_stage', 'make_unet',
+           'caption_truth', 'ClipObjective', 'record_meaning', 'clip_draw', 'clip_features', 'clip_report', 'lock_text',
+           'train_clip', 'reshape', 'encode_both', 'crowd', 'write_latents', 'Latents', 'latents_stage', 'make_unet',
            'make_scheduler', 'couples', 'DenoisingObjective', 'TextTable', 'sample', 'unet_report', 'load_text',
            'SeriesPairs', 'unet_batches', 'train_unet', 'make_pipeline', 'save_image_tower', 'save_weights',
            'model_card', 'export_stage', 'parser', 'main']
 
-# %% ../../nbs/11_training.ipynb #40c542d8
-import argparse, copy, hashlib, io, json, math, os, shutil, tempfile, time
+# %% ../../nbs/11_training.ipynb #8eb2eb09
+import argparse, copy, hashlib, io, json, math, os, shutil, tempfile, time, zipfile, zlib
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,10 +33,12 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.models.resnet import ResnetBlock2D
 from fastcore.basics import patch
 from numpy.lib.format import open_memmap
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
@@ -86,22 +90,70 @@ def to_batch(images: np.ndarray # uint8 (B, H, W, 3)
     "uint8 faces as the network wants them."
     return torch.tensor(images).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
 
-# %% ../../nbs/11_training.ipynb #cb746ce8
-def augment(x, rng):
+# %% ../../nbs/11_training.ipynb #18202a02
+def augment(x):
     "Flip half of the faces and change the light (x 1 +- .1) and the colour (+- .05) of each."
-    normal = lambda *shape: torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(x)
-    flip = torch.from_numpy(rng.random(len(x)) < .5).to(x.device)
-    x = torch.where(flip[:, None, None, None], x.flip(3), x)
+    normal = lambda *shape: torch.randn(shape, device=x.device)
+    x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < .5, x.flip(3), x)
     return (x * (1 + .1 * normal(len(x), 1, 1, 1)) + .05 * normal(len(x), 3, 1, 1)).clamp(-1, 1)
 
-# %% ../../nbs/11_training.ipynb #88ebb0af
+# %% ../../nbs/11_training.ipynb #44d88e8b
+def faces_of(data):
+    "A function from indices (B,) to faces (B, 3, H, W) in [-1, 1] of `ImageShards`: out of the GPU's memory if there is one, else out of the shards."
+    if not torch.cuda.is_available(): return lambda ids: to_batch(data.images(ids))
+    held = torch.empty((len(data), *data[0].shape), dtype=torch.uint8, device="cuda")
+    for start, a in zip(data.starts, data.arrays): held[start:start + len(a)] = torch.from_numpy(np.array(a))
+    return lambda ids: held[torch.as_tensor(ids, device="cuda")].permute(0, 3, 1, 2).float() / 127.5 - 1
+
+# %% ../../nbs/11_training.ipynb #d0db4b6b
+def pack_shard(path, out, quality=75):
+    "A shard, `NAME.npy` and its records, as `out`/NAME.zip of AVIF pictures; nothing is done where that exists."
+    path, out = Path(path), Path(out) / f"{Path(path).stem}.zip"
+    if out.exists(): return out
+    faces, buffer = np.load(path, mmap_mode="r", allow_pickle=False), io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as z:
+        for i, face in enumerate(faces):
+            picture = io.BytesIO()
+            Image.fromarray(np.array(face)).save(picture, "AVIF", quality=quality, subsampling="4:4:4", max_threads=1)
+            z.writestr(f"{i:05d}.avif", picture.getvalue())
+        z.writestr("records.jsonl", "\n".join(json.dumps(r) for r in _records(path, len(faces))) + "\n", zipfile.ZIP_DEFLATED)
+    write_atomic(out, buffer.getvalue())
+    return out
+
+# %% ../../nbs/11_training.ipynb #020fced2
+def unpack_shard(path, out):
+    "What `pack_shard` packed as a shard in the folder `out`."
+    path, out = Path(path), Path(out)
+    with zipfile.ZipFile(path) as z:
+        faces = np.stack([np.asarray(Image.open(io.BytesIO(z.read(n))).convert("RGB")) for n in sorted(z.namelist()) if n.endswith(".avif")])
+        buffer = io.BytesIO(); np.save(buffer, faces)
+        write_atomic(out / f"{path.stem}.npy", buffer.getvalue()); write_atomic(out / f"{path.stem}.jsonl", z.read("records.jsonl"))
+    return out / f"{path.stem}.npy"
+
+# %% ../../nbs/11_training.ipynb #1c856f05
+def _each(a, pattern, work):
+    "`work(path, a.out)` for the files in `a.data` that match `pattern` and begin as `a.only` says, on all cores."
+    paths = [p for p in sorted(Path(a.data).glob(pattern)) if not a.only or p.name.startswith(tuple(a.only.split(",")))]
+    if not paths: raise TrainingError(f"{a.data} holds no {pattern} to work on: is this the right folder?")
+    Path(a.out).mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(a.threads) as pool: list(tqdm(pool.map(work, paths, [a.out] * len(paths)), total=len(paths), desc=a.stage))
+
+def pack_stage(a):
+    "The stage `pack` of the command line."
+    _each(a, "*.npy", pack_shard)
+
+def unpack_stage(a):
+    "The stage `unpack` of the command line."
+    _each(a, "*.zip", unpack_shard)
+
+# %% ../../nbs/11_training.ipynb #c80ea81d
 def _groups(records, indices, key):
     "Indices by the value of a key of their records."
     groups = {}
     for i in indices: groups.setdefault(records[i].get(key), []).append(i)
     return groups
 
-# %% ../../nbs/11_training.ipynb #488fba1e
+# %% ../../nbs/11_training.ipynb #f665a965
 class BalancedSampler:
     "Draws a source by weight, then an emotion, then a person, each with equal chances, then a picture of that person."
     def __init__(self, records, indices,
@@ -125,7 +177,7 @@ class BalancedSampler:
         p = np.array([max(weights.get(s, 0.), 1e-6) for s in sources])
         return np.array([self._one(sources[k], rng) for k in rng.choice(len(sources), n, p=p / p.sum())])
 
-# %% ../../nbs/11_training.ipynb #dc91ea84
+# %% ../../nbs/11_training.ipynb #45f640b0
 def source_weights(fraction: float, # how much of the budget is used, 0 to 1
                    real: tuple,     # share of real faces (photos and morphs) at the start and at the end
                    photos: float    # share of plain photos among the real faces
@@ -134,7 +186,7 @@ def source_weights(fraction: float, # how much of the budget is used, 0 to 1
     r = real[0] + (real[1] - real[0]) * fraction
     return dict(photo=r * photos, morph=r * (1 - photos), render=1 - r)
 
-# %% ../../nbs/11_training.ipynb #765b0ef0
+# %% ../../nbs/11_training.ipynb #688edcbb
 @dataclass
 class Budget:
     "How much of a run is done, by minutes or by steps; `elapsed` seconds count from the very first start."
@@ -154,12 +206,12 @@ class Budget:
         if self.minutes: used.append(self.seconds() / (60 * self.minutes))
         return min(1., max(used))
 
-# %% ../../nbs/11_training.ipynb #5e8447a0
+# %% ../../nbs/11_training.ipynb #5b1e2489
 def lr_factor(step, fraction, warmup=100, decay=.8):
     "Rises for `warmup` steps, stays at 1, falls over the last `decay` of the budget to .02."
     return min(1., (step + 1) / warmup) * min(1., (1 - fraction) / decay + .02)
 
-# %% ../../nbs/11_training.ipynb #0b2052d3
+# %% ../../nbs/11_training.ipynb #6f72f060
 class EMA:
     "Moving average of a module's parameters; early on it forgets faster, so that the start leaves no trace."
     def __init__(self, module, decay=.999):
@@ -180,7 +232,7 @@ class EMA:
         finally:
             with torch.no_grad(): torch._foreach_copy_(self.parameters, kept)
 
-# %% ../../nbs/11_training.ipynb #ed140828
+# %% ../../nbs/11_training.ipynb #0a33755c
 def save_state(path, # `.safetensors`; a `.json` goes beside it
                module, optimiser, ema,
                **numbers # json values: step, elapsed
@@ -193,7 +245,7 @@ def save_state(path, # `.safetensors`; a `.json` goes beside it
     save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temp, metadata=dict(numbers=json.dumps(numbers)))
     os.replace(temp, path)
 
-# %% ../../nbs/11_training.ipynb #c840b7aa
+# %% ../../nbs/11_training.ipynb #eb75d76c
 def load_state(path, module, optimiser, ema):
     "Fill module, optimiser and moving average from a checkpoint; returns the numbers saved with it."
     with safe_open(path, "pt") as f:
@@ -206,7 +258,7 @@ def load_state(path, module, optimiser, ema):
     optimiser.load_state_dict(state)
     return numbers
 
-# %% ../../nbs/11_training.ipynb #1dcee32f
+# %% ../../nbs/11_training.ipynb #44cc454d
 def _paces(module, rates):
     "Groups of parameters for an optimiser, each with the `rate` that the first match in its name gives; 1 without any."
     groups = {}
@@ -214,12 +266,12 @@ def _paces(module, rates):
         if p.requires_grad: groups.setdefault(next((r for part, r in rates if part in name), 1.), []).append(p)
     return [dict(params=ps, rate=rate) for rate, ps in groups.items()]
 
-# %% ../../nbs/11_training.ipynb #631eb7cd
+# %% ../../nbs/11_training.ipynb #10781558
 class Trainer:
     "Trains an objective, a module that maps a batch to (loss, numbers to log)."
     def __init__(self,
         objective:nn.Module, # `forward(**batch)` gives (loss, dict of scalar tensors)
-        batches,             # `batches(fraction, rng)` gives a batch: dict of tensors
+        draw,                # `draw(fraction, rng)` gives a batch: dict of tensors, or what `gather` makes one of
         out,                 # folder of this run
         budget:Budget,
         lr=1e-3,             # peak learning rate
@@ -230,23 +282,44 @@ class Trainer:
         log_every=50,        # steps
         save_minutes=3.,
         rates=(),            # (part of a parameter's name, times the learning rate) for those that learn at another pace
+        gather=lambda drawn: drawn, # turns what was drawn into a dict of tensors, in the main process
+        workers=0,           # processes that draw; 0: the main one does it
     ):
-        self.batches, self.out, self.budget, self.lr, self.report = batches, Path(out), budget, lr, report
+        self.draw, self.gather, self.workers, self.out, self.budget, self.lr, self.report = draw, gather, workers, Path(out), budget, lr, report
         self.seed, self.log_every, self.save_minutes, self.step = seed, log_every, save_minutes, 0
         self.accelerator = Accelerator(mixed_precision=precision)
         objective = objective.to(memory_format=torch.channels_last).train()
         optimiser = torch.optim.AdamW(_paces(objective, rates), lr, betas=(.9, .95), weight_decay=weight_decay, fused=True)
         self.objective, self.optimiser = self.accelerator.prepare(objective, optimiser)
-        self.plain = self.accelerator.unwrap_model(self.objective)
+        self.plain = objective
         self.ema = EMA(self.plain)
         self.out.mkdir(parents=True, exist_ok=True)
 
-# %% ../../nbs/11_training.ipynb #37d52b03
+# %% ../../nbs/11_training.ipynb #9a8862b6
+class Draws(IterableDataset):
+    "`draw(fraction, rng)` for ever; every worker has its own random numbers."
+    def __init__(self, draw, budget, step, seed): self.draw, self.budget, self.step, self.seed = draw, budget, step, seed
+
+    def __iter__(self):
+        worker = get_worker_info()
+        step, (stride, k) = self.step, (worker.num_workers, worker.id) if worker else (1, 0)
+        rng = np.random.default_rng([*self.seed, k])
+        while True: yield self.draw(self.budget.fraction(step), rng); step += stride
+
+# %% ../../nbs/11_training.ipynb #29b4424e
 @patch
-def train_step(self:Trainer, rng):
+def drawn(self:Trainer):
+    "An endless iterator over what `draw` gives."
+    draws = Draws(self.draw, self.budget, self.step, [self.seed, self.accelerator.process_index, self.step])
+    more = dict(num_workers=self.workers, prefetch_factor=4, multiprocessing_context="fork") if self.workers else {}
+    return iter(DataLoader(draws, batch_size=None, **more))
+
+# %% ../../nbs/11_training.ipynb #3c249513
+@patch
+def train_step(self:Trainer, drawn):
     "One step of the optimiser; returns the batch size and the detached numbers."
     place = lambda v: v.to(self.accelerator.device, memory_format=torch.channels_last if v.ndim == 4 else torch.preserve_format)
-    batch = {k: place(v) for k, v in self.batches(self.budget.fraction(self.step), rng).items()}
+    batch = {k: place(v) for k, v in self.gather(drawn).items()}
     for group in self.optimiser.param_groups: group["lr"] = self.lr * group["rate"] * lr_factor(self.step, self.budget.fraction(self.step))
     loss, numbers = self.objective(**batch)
     self.accelerator.backward(loss)
@@ -256,7 +329,7 @@ def train_step(self:Trainer, rng):
     self.ema.update(self.step)
     return len(next(iter(batch.values()))), dict(loss=loss.detach(), **numbers)
 
-# %% ../../nbs/11_training.ipynb #6cef11f5
+# %% ../../nbs/11_training.ipynb #2657343d
 @patch
 def log(self:Trainer, **numbers):
     "One line to the terminal, the same as json to log.jsonl."
@@ -265,7 +338,7 @@ def log(self:Trainer, **numbers):
     print(f"{self.step:6d} {self.budget.seconds():5.0f}s", *(f"{k} {v:g}" for k, v in numbers.items()), flush=True)
     with open(self.out / "log.jsonl", "a") as f: f.write(json.dumps(dict(step=self.step, seconds=round(self.budget.seconds(), 1), **numbers)) + "\n")
 
-# %% ../../nbs/11_training.ipynb #7e7ba31d
+# %% ../../nbs/11_training.ipynb #7b66d9ea
 @patch
 def save(self:Trainer):
     "Checkpoint, then the report on the averaged weights."
@@ -273,12 +346,12 @@ def save(self:Trainer):
     if not self.accelerator.is_main_process: return
     save_state(self.out / "state.safetensors", self.plain, self.optimiser, self.ema, step=self.step, elapsed=self.budget.seconds())
     if self.report is None: return
-    with self.ema.applied(), torch.inference_mode():
+    with self.ema.applied(), torch.inference_mode(), torch.compiler.set_stance("force_eager"):
         self.plain.eval()
         self.log(**self.report(self.plain, self.out, self.step))
         self.plain.train()
 
-# %% ../../nbs/11_training.ipynb #b04a9476
+# %% ../../nbs/11_training.ipynb #271488f0
 @patch
 def resume(self:Trainer):
     "Go on from the run's checkpoint."
@@ -288,15 +361,14 @@ def resume(self:Trainer):
     self.step, self.budget = numbers["step"], Budget(self.budget.minutes, self.budget.steps, numbers["elapsed"])
     return self
 
-# %% ../../nbs/11_training.ipynb #c0ccdc68
+# %% ../../nbs/11_training.ipynb #62b23d58
 @patch
 def fit(self:Trainer):
     "Train until the budget is used up; saves on the way and at the end."
-    rng = np.random.default_rng([self.seed, self.accelerator.process_index, self.step])
     torch.manual_seed(self.seed + self.step + self.accelerator.process_index)
-    saved = mark = time.time(); seen, mean = 0, {}
+    saved = mark = time.time(); seen, mean, draws = 0, {}, self.drawn()
     while self.budget.fraction(self.step) < 1:
-        n, numbers = self.train_step(rng)
+        n, numbers = self.train_step(next(draws))
         seen += n * self.accelerator.num_processes
         mean = {k: v if k not in mean else mean[k].lerp(v, .05) for k, v in numbers.items()}
         if self.step % self.log_every == 0:
@@ -306,7 +378,7 @@ def fit(self:Trainer):
     self.save()
     return self.plain
 
-# %% ../../nbs/11_training.ipynb #830bdda4
+# %% ../../nbs/11_training.ipynb #47e44631
 def write_folder(path, # folder to make
                  save  # `save(folder)` fills a folder
     ):
@@ -318,7 +390,7 @@ def write_folder(path, # folder to make
     os.replace(temp, path)
     shutil.rmtree(old, ignore_errors=True)
 
-# %% ../../nbs/11_training.ipynb #e5f26afc
+# %% ../../nbs/11_training.ipynb #1ec590f6
 def save_sheet(path, # .png
                rows, # lists or tensors of faces in [-1, 1]
                **titles # row_titles, col_titles
@@ -329,15 +401,15 @@ def save_sheet(path, # .png
     show_sheet([list(r) for r in rows], **titles).save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())
 
-# %% ../../nbs/11_training.ipynb #1a31d04e
+# %% ../../nbs/11_training.ipynb #a33eea34
 NOISE = .05
 
-# %% ../../nbs/11_training.ipynb #8775b992
+# %% ../../nbs/11_training.ipynb #958bd191
 class RestingBlock(ResnetBlock2D):
     "A residual block that passes its input on; with the second convolution at zero an awake one computes the same."
     def forward(self, x, temb=None): return x if self.conv_shortcut is None else self.conv_shortcut(x)
 
-# %% ../../nbs/11_training.ipynb #c6bfb446
+# %% ../../nbs/11_training.ipynb #12533d0d
 def rest_outer(vae, resting=True):
     "Let the residual blocks at full resolution rest, those whose `conv2` is still zero, or wake them."
     for block in [*vae.encoder.down_blocks[0].resnets, *vae.decoder.up_blocks[-1].resnets]:
@@ -346,7 +418,7 @@ def rest_outer(vae, resting=True):
         for name, p in block.named_parameters(): p.requires_grad_(not resting or name.startswith("conv_shortcut"))
     return vae
 
-# %% ../../nbs/11_training.ipynb #5ece6940
+# %% ../../nbs/11_training.ipynb #0cee653e
 def make_autoencoder(widths=(16, 48, 96, 160), # channels at full, 1/2, 1/4 and 1/8 resolution
                      layers=1,                 # residual blocks a level
                      latent_channels=8,
@@ -364,39 +436,48 @@ def make_autoencoder(widths=(16, 48, 96, 160), # channels at full, 1/2, 1/4 and 
             if isinstance(m, ResnetBlock2D): m.conv2.weight.zero_(); m.conv2.bias.zero_()
     return vae
 
-# %% ../../nbs/11_training.ipynb #c3f85974
-def laplacian(x, y, levels=3):
-    "Mean absolute difference of two image batches (B, C, H, W), band by band of a Laplacian pyramid, the last and coarsest included."
-    loss = 0.
+# %% ../../nbs/11_training.ipynb #3f8d1a2f
+def laplacian(x, y, levels=3, weight=None):
+    "Mean absolute difference of two image batches (B, C, H, W), band by band of a Laplacian pyramid, the last and coarsest included; `weight` (1, 1, H, W) says where it counts more."
+    loss, w, d = 0., torch.ones_like(x[:1, :1]) if weight is None else weight, x - y
     for _ in range(levels):
-        a, b = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-        loss = loss + ((x - F.interpolate(a, scale_factor=2)) - (y - F.interpolate(b, scale_factor=2))).abs().mean()
-        x, y = a, b
-    return loss + (x - y).abs().mean()
+        low = F.avg_pool2d(d, 2)
+        loss = loss + (w * (d - F.interpolate(low, scale_factor=2))).abs().mean()
+        d, w = low, F.avg_pool2d(w, 2)
+    return loss + (w * d).abs().mean()
 
-# %% ../../nbs/11_training.ipynb #2b2f2309
+# %% ../../nbs/11_training.ipynb #c81d4b81
+def feature_weight(size, device=None):
+    "(1, 1, size, size), mean 1: brows, eyes and mouth of an aligned face count three times as much as what is far from them."
+    y, x = torch.meshgrid(*[(torch.arange(size, device=device) + .5) / size] * 2, indexing="ij")
+    at = lambda cx, cy, w, h: torch.exp(-(((x - cx) / w) ** 2 + ((y - cy) / h) ** 2) / 2)
+    near = torch.stack([at(.33, .32, .12, .09), at(.67, .32, .12, .09), at(.5, .7, .15, .1)]).amax(0)
+    return ((1 + 2 * near) / (1 + 2 * near).mean())[None, None]
+
+# %% ../../nbs/11_training.ipynb #21aae4a3
 def chroma(x):
     "Opponent colours (B, 2, H, W) of an RGB batch: red against green, yellow against blue (Hering 1892)."
     r, g, b = x.unbind(1)
     return torch.stack([r - g, (r + g) / 2 - b], 1)
 
-# %% ../../nbs/11_training.ipynb #7ea8efe6
+# %% ../../nbs/11_training.ipynb #cf687c76
 def psnr(x, y):
     "Peak signal-to-noise ratio in dB of each pair in two batches in [-1, 1]."
     return -10 * ((x.float() - y.float()) / 2).square().mean((1, 2, 3)).clamp(min=1e-10).log10()
 
-# %% ../../nbs/11_training.ipynb #cd49fd99
+# %% ../../nbs/11_training.ipynb #680a36ac
 def latents_of(vae, x):
     "Mean latents (B, C, h, w) of faces, without the noise."
     return vae.encoder(x.to(vae.device)).float().chunk(2, 1)[0]
 
-# %% ../../nbs/11_training.ipynb #70a326b5
+# %% ../../nbs/11_training.ipynb #da942123
 class AutoencoderObjective(nn.Module):
     "Reconstruct through noisy latents: L1, Laplacian pyramid and colour; small and centred latents."
     def __init__(self, vae, discriminator=None):
         super().__init__()
         self.vae, self.discriminator = vae, discriminator
         self.colours = nn.Conv2d(vae.config.latent_channels, 3, 1)
+        self.register_buffer("where", feature_weight(vae.config.sample_size), persistent=False)
 
     def colour_loss(self, x, y, z):
         "What the colours of the picture lack, and what a linear map of the latents misses of their 8 x 8 means."
@@ -409,7 +490,8 @@ class AutoencoderObjective(nn.Module):
         mean, logvar = self.vae.encoder(x).float().chunk(2, 1)
         z = mean + (.5 * logvar.detach()).exp() * torch.randn_like(mean)
         y = self.vae.decoder(z).float()
-        loss = (y - x).abs().mean() + laplacian(y, x) + self.colour_loss(x, y, z)
+        where = self.where if self.where.shape[-1] == x.shape[-1] else feature_weight(x.shape[-1], x.device)
+        loss = (where * (y - x)).abs().mean() + laplacian(y, x, weight=where) + self.colour_loss(x, y, z)
         numbers = dict(psnr=psnr(x, y).mean().detach(), zstd=mean.std().detach())
         loss = loss + 1e-3 * mean.square().mean() + 1e-2 * mean.mean((0, 2, 3)).square().mean()
         if self.discriminator is not None:
@@ -417,15 +499,15 @@ class AutoencoderObjective(nn.Module):
             loss, numbers = loss + extra, numbers | more
         return loss, numbers
 
-# %% ../../nbs/11_training.ipynb #7554da48
-def make_discriminator(width=32):
+# %% ../../nbs/11_training.ipynb #473ca409
+def make_discriminator(width=64):
     "Judges 22 px patches: three strided convolutions with spectral norm (Miyato et al. 2018)."
     sn = nn.utils.parametrizations.spectral_norm
     act = nn.LeakyReLU(.2)
     return nn.Sequential(sn(nn.Conv2d(3, width, 4, 2, 1)), act, sn(nn.Conv2d(width, 2 * width, 4, 2, 1)), act,
                          sn(nn.Conv2d(2 * width, 4 * width, 4, 2, 1)), act, sn(nn.Conv2d(4 * width, 1, 3, 1, 1)))
 
-# %% ../../nbs/11_training.ipynb #7768f38b
+# %% ../../nbs/11_training.ipynb #219efd48
 def adversarial(critic, x, y, loss, share=.25):
     """Hinge loss for the critic, plus its push on `y` scaled to `share` of the reconstruction's own push.
 
@@ -437,7 +519,7 @@ def adversarial(critic, x, y, loss, share=.25):
     push = push * (share * own.norm() / (push.norm() + 1e-12))
     return critic_loss + (push * (y - y.detach())).sum(), dict(critic=critic_loss.detach())
 
-# %% ../../nbs/11_training.ipynb #8f497dbf
+# %% ../../nbs/11_training.ipynb #e7806210
 @torch.no_grad()
 def fold_scale(vae, std):
     "Divide each latent channel by its `std` (C,), inside the encoder's last and the decoder's first convolution."
@@ -448,7 +530,7 @@ def fold_scale(vae, std):
     into.weight *= std[None, :, None, None]
     return vae
 
-# %% ../../nbs/11_training.ipynb #5f3ed49c
+# %% ../../nbs/11_training.ipynb #090f1900
 def autoencoder_report(valid, # float (n, 3, 128, 128) faces that are never trained on
                        stats, # float (m, 3, 128, 128) faces whose latents get std 1
                        ):
@@ -456,28 +538,30 @@ def autoencoder_report(valid, # float (n, 3, 128, 128) faces that are never trai
     def report(objective, out, step):
         "Write what this stage leaves in `out`; numbers for the log."
         z = torch.cat([latents_of(objective.vae, x) for x in stats.split(32)])
-        vae = fold_scale(copy.deepcopy(objective.vae), z.std((0, 2, 3)))
+        vae = AutoencoderKL.from_config(objective.vae.config).to(z.device); vae.load_state_dict(objective.vae.state_dict())
+        fold_scale(rest_outer(vae), z.std((0, 2, 3)))
         write_folder(out / "vae", lambda p: vae.save_pretrained(p))
         y = torch.cat([vae.decoder(latents_of(vae, x)) for x in valid.split(32)]).cpu()
         save_sheet(out / "sheets" / f"{step:07d}.png", [valid[:12], y[:12]], row_titles=["photo", "decoded"])
         return dict(valid_psnr=psnr(valid, y).mean(), mean_over_std=(z.mean((0, 2, 3)) / z.std((0, 2, 3))).abs().max())
     return report
 
-# %% ../../nbs/11_training.ipynb #0b5bbe3a
+# %% ../../nbs/11_training.ipynb #c9e408de
 def train_autoencoder(a):
     "The stage `autoencoder` of the command line."
     data = ImageShards(a.data)
-    sampler = BalancedSampler(data.records, data.split("train"))
-    def batches(fraction, rng):
+    sampler, faces = BalancedSampler(data.records, data.split("train")), faces_of(data)
+    def draw(fraction, rng):
         ids = sampler(a.batch, source_weights(fraction, a.real_fraction, a.photo_share), rng)
-        return dict(x=augment(to_batch(data.images(ids)), rng))
+        return dict(ids=torch.from_numpy(ids))
     pick = lambda split, n: to_batch(data.images(np.random.default_rng(0).permutation(data.split(split))[:n]))
-    vae = AutoencoderKL.from_pretrained(a.init) if a.init else make_autoencoder(a.widths, groups=a.groups)
+    vae = AutoencoderKL.from_pretrained(a.init) if a.init else make_autoencoder(a.widths, a.layers, groups=a.groups)
     objective = AutoencoderObjective(rest_outer(vae, not a.wake), make_discriminator() if a.adversarial else None)
-    return Trainer(objective, batches, a.out, Budget(a.minutes, a.steps), lr=a.lr, precision=a.precision, seed=a.seed,
-                   report=autoencoder_report(pick("valid", 64), pick("train", 256)))
+    if a.compile: vae.encoder.compile(); vae.decoder.compile()
+    return Trainer(objective, draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, precision=a.precision, seed=a.seed, workers=a.workers,
+                   gather=lambda drawn: dict(x=augment(faces(drawn["ids"]))), report=autoencoder_report(pick("valid", 64), pick("train", 256)))
 
-# %% ../../nbs/11_training.ipynb #8e7a549b
+# %% ../../nbs/11_training.ipynb #300c2fa9
 @dataclass(frozen=True)
 class Caption:
     "A sentence and what it claims, so that two sentences can be compared."
@@ -485,12 +569,12 @@ class Caption:
     claim: tuple # (emotion, adverb, medium)
     subject: str # "woman", "man", or "person", which is true of everybody
 
-# %% ../../nbs/11_training.ipynb #96307a9c
+# %% ../../nbs/11_training.ipynb #545cc428
 def synonyms(emotion) -> tuple: # the adjective first
     "All words for an emotion."
     return tuple(dict.fromkeys((emotion.adjective, *emotion.aliases, emotion.name, emotion.noun)))
 
-# %% ../../nbs/11_training.ipynb #6ea72120
+# %% ../../nbs/11_training.ipynb #37455d59
 def make_caption(record, rng) -> Caption:
     "One of the many true sentences about a record; usually the plainest."
     if "emotion" not in record: raise TrainingError("The records have no emotion: captions need the face world's .jsonl files beside the shards.")
@@ -504,12 +588,12 @@ def make_caption(record, rng) -> Caption:
     adverb = "" if emotion.name == "neutral" else strength_word(strength)
     return Caption(prompt(replace(emotion, adjective=word), strength, subject, medium, template), (emotion.name, adverb, medium), subject)
 
-# %% ../../nbs/11_training.ipynb #60df46cf
+# %% ../../nbs/11_training.ipynb #48f69445
 def caption(record, rng) -> str:
     "A true sentence about a record of the face world, drawn anew each time."
     return make_caption(record, rng).text
 
-# %% ../../nbs/11_training.ipynb #4324d8b6
+# %% ../../nbs/11_training.ipynb #44273501
 def _merge(pieces, pair):
     "Join every neighbouring `pair` in a list of pieces."
     out = []
@@ -518,7 +602,7 @@ def _merge(pieces, pair):
         else: out.append(p)
     return out
 
-# %% ../../nbs/11_training.ipynb #cebe75a9
+# %% ../../nbs/11_training.ipynb #8cf3d979
 def learn_merges(words) -> list: # of pairs, in the order to apply them
     "Byte-pair merges (Sennrich et al. 2016), the most frequent pair first, until every word is one piece."
     pieces, merges = {w: [*w[:-1], w[-1] + "</w>"] for w in sorted(words)}, []
@@ -527,14 +611,14 @@ def learn_merges(words) -> list: # of pairs, in the order to apply them
         pieces = {w: _merge(p, merges[-1]) for w, p in pieces.items()}
     return merges
 
-# %% ../../nbs/11_training.ipynb #245870cc
+# %% ../../nbs/11_training.ipynb #61a70ca5
 MAX_TOKENS = 24
 
 def all_words() -> list:
     "Every word that captions can contain."
     return sorted({*vocabulary(), *(w for e in EMOTIONS.values() for w in synonyms(e)), "face", "expression", "smile"})
 
-# %% ../../nbs/11_training.ipynb #e40d0bfa
+# %% ../../nbs/11_training.ipynb #e2e2bbd3
 def save_tokenizer(folder, merges):
     "Write vocab.json, merges.txt and the two config files of a CLIPTokenizer."
     letters = sorted(ByteLevel.alphabet())
@@ -547,26 +631,26 @@ def save_tokenizer(folder, merges):
     write("special_tokens_map.json", json.dumps(special))
     write("tokenizer_config.json", json.dumps(dict(special, tokenizer_class="CLIPTokenizer", model_max_length=MAX_TOKENS)))
 
-# %% ../../nbs/11_training.ipynb #ead64cf1
+# %% ../../nbs/11_training.ipynb #3939401a
 def make_tokenizer(words=None) -> CLIPTokenizer:
     "A CLIPTokenizer in which each of `words` (all caption words if none are given) is one token."
     with tempfile.TemporaryDirectory() as folder:
         save_tokenizer(folder, learn_merges(words or all_words()))
         return CLIPTokenizer.from_pretrained(folder)
 
-# %% ../../nbs/11_training.ipynb #7c61eea5
+# %% ../../nbs/11_training.ipynb #5d0571d6
 def tokenizer_merges(tokenizer) -> list: # of pairs
     "The merges inside a tokenizer."
     return [tuple(m) for m in json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]]
 
-# %% ../../nbs/11_training.ipynb #9f7a0540
+# %% ../../nbs/11_training.ipynb #853b672b
 def tokenise(tokenizer, texts, dropout=None) -> torch.Tensor: # int64 (B, 24)
     "Token ids; with `dropout`, some merges are skipped (BPE-dropout, Provilkov et al. 2020), so that pieces learn a meaning too."
     tokenizer.backend_tokenizer.model.dropout = dropout
     try: return tokenizer(list(texts), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt").input_ids
     finally: tokenizer.backend_tokenizer.model.dropout = None
 
-# %% ../../nbs/11_training.ipynb #1feb5889
+# %% ../../nbs/11_training.ipynb #2d8ea4d5
 def make_clip(tokenizer,
               width=192,       # of both towers
               text_layers=3,
@@ -581,7 +665,7 @@ def make_clip(tokenizer,
     image = dict(size, num_hidden_layers=image_layers, image_size=128, patch_size=16)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=image, projection_dim=projection))
 
-# %% ../../nbs/11_training.ipynb #229837df
+# %% ../../nbs/11_training.ipynb #9a359893
 MEDIA, PEOPLE, ADVERBS = ("photo", "render"), ("woman", "man", "person"), ("", "slightly", "very", "extremely")
 
 def claims(captions) -> torch.Tensor: # int64 (B, 4): emotion, adverb, medium, person
@@ -589,7 +673,7 @@ def claims(captions) -> torch.Tensor: # int64 (B, 4): emotion, adverb, medium, p
     names = list(EMOTIONS)
     return torch.tensor([[names.index(c.claim[0]), ADVERBS.index(c.claim[1]), MEDIA.index(c.claim[2]), PEOPLE.index(c.subject)] for c in captions])
 
-# %% ../../nbs/11_training.ipynb #f7805d03
+# %% ../../nbs/11_training.ipynb #f6284a01
 class SentenceObjective(nn.Module):
     "Cross-entropy of linear readings of what a sentence says, from its last state and from the mean of the states after it."
     def __init__(self, text):
@@ -606,7 +690,7 @@ class SentenceObjective(nn.Module):
         loss = sum(F.cross_entropy(head(read).flatten(0, 1), said[:, k].repeat_interleave(2)) for k, head in enumerate(self.heads))
         return loss, dict(emotion=(self.heads[0](read[:, 1]).argmax(1) == said[:, 0]).float().mean())
 
-# %% ../../nbs/11_training.ipynb #256da8c5
+# %% ../../nbs/11_training.ipynb #eb45d55a
 @torch.no_grad()
 def whiten(text, ids, start=6):
     "Set the last normalisation of a text encoder so that each channel has mean 0 and std 1 over the tokens from `start` on of sentences `ids` (B, L)."
@@ -615,14 +699,14 @@ def whiten(text, ids, start=6):
     norm.bias.copy_((norm.bias - states.mean(0)) / std); norm.weight /= std
     return text
 
-# %% ../../nbs/11_training.ipynb #5a2f04cf
+# %% ../../nbs/11_training.ipynb #ffef55b0
 def train_words(a):
     "The stage `words` of the command line."
     data, tokenizer = ImageShards(a.data), make_tokenizer()
     text = CLIPTextModel(make_clip(tokenizer).config.text_config)
     sampler = BalancedSampler(data.records, data.split("train"))
     said = lambda rng, n, f: [make_caption(data.records[i], rng) for i in sampler(n, source_weights(f, a.real_fraction, a.photo_share), rng)]
-    def batches(fraction, rng):
+    def draw(fraction, rng):
         captions = said(rng, a.batch, fraction)
         return dict(ids=tokenise(tokenizer, [c.text for c in captions]), said=claims(captions))
     sentences = tokenise(tokenizer, [c.text for c in said(np.random.default_rng(0), 512, .5)])
@@ -631,18 +715,17 @@ def train_words(a):
         ready = whiten(copy.deepcopy(objective.text).cpu(), sentences)
         write_folder(out / "text_encoder", lambda p: ready.save_pretrained(p))
         return {}
-    return Trainer(SentenceObjective(text), batches, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report)
+    return Trainer(SentenceObjective(text), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report, workers=a.workers)
 
-# %% ../../nbs/11_training.ipynb #90eca628
+# %% ../../nbs/11_training.ipynb #7d7acb0d
 def caption_truth(captions, records) -> torch.Tensor: # float (B, B): rows images, columns captions
     "Which captions are true of which images: the same claim, and the right person or just anybody."
-    claims = [c.claim for c in captions]
-    said = np.array([c.subject for c in captions])
+    claims, said = np.array(["|".join(c.claim) for c in captions]), np.array([c.subject for c in captions])
     who = np.array([r.get("subject", "person") for r in records])
-    same = np.array([[a == b for b in claims] for a in claims])
+    same = claims[:, None] == claims[None]
     return torch.from_numpy((same & ((said[None] == who[:, None]) | (said[None] == "person"))).astype(np.float32))
 
-# %% ../../nbs/11_training.ipynb #5f710d8a
+# %% ../../nbs/11_training.ipynb #59cd30a9
 class ClipObjective(nn.Module):
     "Contrastive loss with several right answers, and a reading of strength, valence and arousal from both towers."
     def __init__(self, clip):
@@ -650,7 +733,7 @@ class ClipObjective(nn.Module):
         self.clip, self.meaning = clip, nn.Linear(clip.config.projection_dim, 3)
 
     def forward(self, x, ids, truth, meaning):
-        "Loss and numbers of a batch of `clip_batch`."
+        "Loss and numbers of faces and of what `clip_draw` says of them."
         with torch.no_grad(): self.clip.logit_scale.clamp_(max=math.log(100))
         out = self.clip(input_ids=ids, pixel_values=x)
         logits = out.logits_per_image.float()
@@ -660,27 +743,27 @@ class ClipObjective(nn.Module):
         right = truth.gather(1, logits.argmax(1, keepdim=True)).mean()
         return contrast + read, dict(contrast=contrast.detach(), read=read.detach(), right=right.detach())
 
-# %% ../../nbs/11_training.ipynb #0016adf1
+# %% ../../nbs/11_training.ipynb #8c04789b
 def record_meaning(record):
     "(strength, valence, arousal) of a record."
     e = get_emotion(record["emotion"])
     return [record["intensity"], record.get("valence", e.valence), record.get("arousal", e.arousal)]
 
-# %% ../../nbs/11_training.ipynb #5ad49f88
-def clip_batch(data, tokenizer, ids, rng, dropout=.03):
-    "Images, one fresh caption each, and which caption is true of which image."
-    records = [data.records[i] for i in ids]
+# %% ../../nbs/11_training.ipynb #9af77347
+def clip_draw(data, tokenizer, which, rng, dropout=.03):
+    "Some pictures by number, one fresh caption each, and which caption is true of which picture."
+    records = [data.records[i] for i in which]
     captions = [make_caption(r, rng) for r in records]
-    return dict(x=augment(to_batch(data.images(ids)), rng), ids=tokenise(tokenizer, [c.text for c in captions], dropout),
+    return dict(which=torch.from_numpy(which), ids=tokenise(tokenizer, [c.text for c in captions], dropout),
                 truth=caption_truth(captions, records), meaning=torch.tensor([record_meaning(r) for r in records]).float())
 
-# %% ../../nbs/11_training.ipynb #9db28fc8
+# %% ../../nbs/11_training.ipynb #7ee7a56c
 def clip_features(clip, x=None, ids=None):
     "Unit vectors (B, P) of images or of token ids."
     out = clip.get_image_features(pixel_values=x) if ids is None else clip.get_text_features(input_ids=ids)
     return F.normalize(getattr(out, "pooler_output", out).float(), dim=-1)
 
-# %% ../../nbs/11_training.ipynb #9c23531c
+# %% ../../nbs/11_training.ipynb #08fde90f
 def clip_report(x,        # float (n, 3, 128, 128) faces that are never trained on
                 emotions, # their emotions' names
                 tokenizer):
@@ -698,34 +781,35 @@ def clip_report(x,        # float (n, 3, 128, 128) faces that are never trained 
         return dict(zero_shot=(scores.cpu().argmax(1) == answer).float().mean())
     return report
 
-# %% ../../nbs/11_training.ipynb #59821139
+# %% ../../nbs/11_training.ipynb #6fb99aa9
 def lock_text(clip, text):
     "Put a text encoder into a CLIP and keep it: only the image tower and the two projections learn (Zhai et al. 2022, LiT)."
     clip.text_model.load_state_dict(getattr(text, "text_model", text).state_dict())
     clip.text_model.requires_grad_(False)
 
-# %% ../../nbs/11_training.ipynb #7fb0e5ab
+# %% ../../nbs/11_training.ipynb #c1d61abc
 def train_clip(a):
     "The stage `clip` of the command line."
     data, tokenizer = ImageShards(a.data), make_tokenizer()
-    sampler = BalancedSampler(data.records, data.split("train"))
-    def batches(fraction, rng): return clip_batch(data, tokenizer, sampler(a.batch, source_weights(fraction, a.real_fraction, a.photo_share), rng), rng)
+    sampler, faces = BalancedSampler(data.records, data.split("train")), faces_of(data)
+    def draw(fraction, rng): return clip_draw(data, tokenizer, sampler(a.batch, source_weights(fraction, a.real_fraction, a.photo_share), rng), rng)
     valid = [i for i in data.split("valid") if data.records[i].get("emotion") in EKMAN]
     if not valid: raise TrainingError(f"{a.data} holds no validation faces with a basic emotion: build the face world with its validation people.")
     valid = np.random.default_rng(0).permutation(valid)[:512]
     report = clip_report(to_batch(data.images(valid)), [data.records[i]["emotion"] for i in valid], tokenizer)
     clip = CLIPModel.from_pretrained(a.init) if a.init else make_clip(tokenizer)
     if a.lock_text: lock_text(clip, CLIPTextModel.from_pretrained(a.lock_text))
-    return Trainer(ClipObjective(clip), batches, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.05, precision=a.precision, seed=a.seed, report=report)
+    gather = lambda drawn: {k: v for k, v in drawn.items() if k != "which"} | dict(x=augment(faces(drawn["which"])))
+    return Trainer(ClipObjective(clip), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.05, precision=a.precision, seed=a.seed, report=report, gather=gather, workers=a.workers)
 
-# %% ../../nbs/11_training.ipynb #e8200b7d
+# %% ../../nbs/11_training.ipynb #7b532937
 def _digest(folder):
     "A short fingerprint of the weights in a folder."
     h = hashlib.sha256()
     for p in sorted(Path(folder).glob("*.safetensors")): h.update(p.read_bytes())
     return h.hexdigest()[:16]
 
-# %% ../../nbs/11_training.ipynb #c20aedf9
+# %% ../../nbs/11_training.ipynb #4c9de87a
 def _open_latents(out, n, shape, digest):
     "The array of latents on disk and how many rows of it are done."
     array, state = out / "latents.npy", out / "latents.json"
@@ -735,28 +819,59 @@ def _open_latents(out, n, shape, digest):
     state.unlink(missing_ok=True)
     return open_memmap(array, "w+", np.float16, (n, 2, *shape)), 0
 
-# %% ../../nbs/11_training.ipynb #84e5712f
+# %% ../../nbs/11_training.ipynb #c44b21ca
+def reshape(x,    # float (B, 3, H, W) faces in [-1, 1]
+            who,  # int (B,): rows with the same number become the same person in the same light
+            px=1.4 # typical shift of a feature, in pixels of 128
+           ) -> torch.Tensor:
+    "Faces as of people who do not exist: one smooth warp, one length of the face and one light for each number in `who`."
+    people, row = torch.as_tensor(who).unique(return_inverse=True)
+    n = torch.stack([torch.randn(57, generator=torch.Generator().manual_seed(int(p))) for p in people])[row].to(x.device)
+    shift = F.interpolate(n[:, :50].view(-1, 2, 5, 5), x.shape[2:], mode="bicubic", align_corners=False).permute(0, 2, 3, 1) * px / 64
+    base = F.affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x.shape, align_corners=False)
+    eyes = torch.tensor([0., 2 * .36 - 1], device=x.device)
+    at = eyes + (base - eyes) * torch.stack([torch.ones_like(n[:, 50]), (.05 * n[:, 50]).exp()], 1)[:, None, None] + shift
+    x = (F.grid_sample(x, at, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(-1, 1) + 1) / 2
+    exposure, gamma, warm, green, across, down = (c[:, None, None] for c in n[:, 51:].T * torch.tensor([.10, .13, .04, .015, .07, .07], device=x.device)[:, None])
+    slope = 1 + across * base[..., 0] + down * base[..., 1]
+    colour = torch.stack([1 + warm, 1 + green, 1 - warm], 1)
+    return (x ** gamma.exp()[:, None] * (exposure.exp() * slope)[:, None] * colour).clamp(0, 1) * 2 - 1
+
+# %% ../../nbs/11_training.ipynb #693a06d7
 @torch.inference_mode()
 def encode_both(vae, x):
     "fp16 latents (B, 2, C, h, w) of faces and of their mirror images."
     with torch.autocast(vae.device.type, torch.bfloat16): z = latents_of(vae, torch.cat([x, x.flip(3)]))
     return torch.stack(z.chunk(2), 1).half().cpu().numpy()
 
-# %% ../../nbs/11_training.ipynb #7068a2ed
-def write_latents(data, vae, out, digest="", chunk=64, progress=True):
-    "Latents of every image, both ways round: latents.npy, latents.json, records.jsonl; goes on where it was stopped."
-    out, n = Path(out), len(data); out.mkdir(parents=True, exist_ok=True)
-    shape = latents_of(vae, to_batch(data.images([0]))).shape[1:]
+# %% ../../nbs/11_training.ipynb #7a7cbeaa
+def crowd(records, takes=1):
+    "(index, who, record) of all pictures, and of those that belong to a series `takes` - 1 times more, as series of other people; `who` is 0 for the people themselves."
+    rows = [(i, 0, r) for i, r in enumerate(records)]
+    for take in range(1, takes):
+        for i, r in enumerate(records):
+            if not r.get("series") or r.get("split") == "valid": continue
+            name = f"{r['series']}~{take}"
+            rows.append((i, zlib.crc32(name.encode()), r | dict(identity=name, series=name)))
+    return rows
+
+# %% ../../nbs/11_training.ipynb #7ab998f9
+def write_latents(data, vae, out, digest="", chunk=64, progress=True, takes=1):
+    "Latents of every image, both ways round: latents.npy, latents.json, records.jsonl; goes on where it was stopped. With `takes`, crowds too."
+    out, rows, faces = Path(out), crowd(data.records, takes), faces_of(data); out.mkdir(parents=True, exist_ok=True)
+    n, shape = len(rows), latents_of(vae, to_batch(data.images([0]))).shape[1:]
     array, done = _open_latents(out, n, shape, digest)
-    lean = map(json.dumps, data.records)
-    write_atomic(out / "records.jsonl", ("\n".join(lean) + "\n").encode())
+    write_atomic(out / "records.jsonl", ("\n".join(json.dumps(r) for _, _, r in rows) + "\n").encode())
     for k, i in enumerate(tqdm(range(done, n, chunk), desc="latents", disable=not progress)):
-        array[i:i + chunk] = encode_both(vae, to_batch(data.images(range(i, min(n, i + chunk)))))
+        which, who = (np.array(o) for o in list(zip(*rows[i:i + chunk]))[:2])
+        x = faces(which)
+        if (who > 0).any(): x[who > 0] = reshape(x[who > 0], who[who > 0])
+        array[i:i + chunk] = encode_both(vae, x)
         if k % 50 == 49 or i + chunk >= n:
             array.flush()
             write_atomic(out / "latents.json", json.dumps(dict(n=n, done=min(n, i + chunk), vae=digest)).encode())
 
-# %% ../../nbs/11_training.ipynb #669130ab
+# %% ../../nbs/11_training.ipynb #881274e4
 class Latents:
     "What `write_latents` wrote: `.z` fp16 (N, 2, C, h, w), face and mirror image, and `.records`."
     def __init__(self, folder):
@@ -766,22 +881,23 @@ class Latents:
         if state["done"] < state["n"]: raise TrainingError(f"Only {state['done']} of {state['n']} latents in {folder} are done: run the stage `latents` again, it goes on where it stopped.")
         self.z = np.load(folder / "latents.npy", mmap_mode="r", allow_pickle=False)
         self.records = [json.loads(o) for o in (folder / "records.jsonl").read_text().splitlines()]
+        self.held = torch.from_numpy(np.array(self.z)).cuda() if torch.cuda.is_available() else None
 
     def split(self, name): return np.array([i for i, r in enumerate(self.records) if r.get("split", "train") == name])
 
-    def __call__(self, indices, rng=None, mirrored=None): # float32 (B, C, h, w)
-        "Latents of some images, each as it is or mirrored: at random, or as `mirrored` (B,) says."
-        mirrored = rng.integers(2, size=len(indices)) if mirrored is None else mirrored
+    def __call__(self, indices, mirrored): # float32 (B, C, h, w), on the GPU if there is one
+        "Latents of some images, each as it is or mirrored, as `mirrored` (B,) says."
+        if self.held is not None: return self.held[torch.as_tensor(indices).cuda(), torch.as_tensor(mirrored).cuda()].float()
         return torch.from_numpy(np.stack([self.z[i, f] for i, f in zip(indices, mirrored)])).float()
 
-# %% ../../nbs/11_training.ipynb #02a18b55
+# %% ../../nbs/11_training.ipynb #aa1182a0
 def latents_stage(a):
     "The stage `latents` of the command line."
     vae = rest_outer(AutoencoderKL.from_pretrained(a.vae)).eval().to(memory_format=torch.channels_last)
     if torch.cuda.is_available(): vae.cuda()
-    write_latents(ImageShards(a.data), vae, a.out, _digest(a.vae))
+    write_latents(ImageShards(a.data), vae, a.out, _digest(a.vae), chunk=512 if torch.cuda.is_available() else 64, takes=a.takes)
 
-# %% ../../nbs/11_training.ipynb #8b01bca9
+# %% ../../nbs/11_training.ipynb #26a43a7d
 def make_unet(widths=(128, 320),   # channels at 16x16 and at 8x8
               layers=2,            # residual blocks a level
               channels=8,          # of the latents
@@ -794,13 +910,13 @@ def make_unet(widths=(128, 320),   # channels at 16x16 and at 8x8
         layers_per_block=layers, down_block_types=("DownBlock2D",) * n, up_block_types=("UpBlock2D",) * n,
         cross_attention_dim=text, attention_head_dim=heads, norm_num_groups=groups)
 
-# %% ../../nbs/11_training.ipynb #fd2e71db
+# %% ../../nbs/11_training.ipynb #76f58499
 def make_scheduler() -> DDIMScheduler:
     "Cosine schedule (Nichol and Dhariwal 2021), v-prediction (Salimans and Ho 2022); sampling starts at pure noise."
     return DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False,
                          set_alpha_to_one=True, steps_offset=1, timestep_spacing="trailing")
 
-# %% ../../nbs/11_training.ipynb #89f7182b
+# %% ../../nbs/11_training.ipynb #d53871ea
 #: Timesteps between which pairs are taught, and the weight of the difference of two answers.
 PAIRS_FROM, PAIRS_TO, CHANGE_WEIGHT = 150, 800, 4.
 
@@ -810,7 +926,7 @@ def couples(x, pair):
     x[pair] = x[pair][::2].repeat_interleave(2, 0)
     return x
 
-# %% ../../nbs/11_training.ipynb #e76afa85
+# %% ../../nbs/11_training.ipynb #567b5a91
 class DenoisingObjective(nn.Module):
     """Predict v = sqrt(abar) eps - sqrt(1 - abar) z from a noised latent and a text.
 
@@ -846,18 +962,23 @@ class DenoisingObjective(nn.Module):
         change, true = ((v[pair][::2] - v[pair][1::2]).square().mean() for v in (error, z))
         return loss + CHANGE_WEIGHT * pair.float().mean() * change, numbers | dict(pairs=each[pair].mean().detach(), missing=(change / true).detach())
 
-# %% ../../nbs/11_training.ipynb #e919cce7
+# %% ../../nbs/11_training.ipynb #830e44f2
 class TextTable:
-    "Text states (B, 24, D) of sentences; each sentence is encoded once."
-    def __init__(self, text_encoder, tokenizer): self.encoder, self.tokenizer, self.rows = text_encoder.eval(), tokenizer, {}
+    "Text states (B, 24, D) of sentences, on the GPU if there is one; each sentence is encoded once."
+    def __init__(self, text_encoder, tokenizer):
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.encoder, self.tokenizer, self.rows = text_encoder.eval().to(self.device), tokenizer, {}
+        self.states = torch.empty(256, MAX_TOKENS, text_encoder.config.hidden_size, device=self.device)
 
     @torch.no_grad()
     def __call__(self, texts):
-        new = list(dict.fromkeys(t for t in texts if t not in self.rows))
-        if new: self.rows |= dict(zip(new, self.encoder(tokenise(self.tokenizer, new).to(self.encoder.device)).last_hidden_state.float().cpu()))
-        return torch.stack([self.rows[t] for t in texts])
+        new, n = list(dict.fromkeys(t for t in texts if t not in self.rows)), len(self.rows)
+        while n + len(new) > len(self.states): self.states = torch.cat([self.states, torch.empty_like(self.states)])
+        if new: self.states[n:n + len(new)] = self.encoder(tokenise(self.tokenizer, new).to(self.device)).last_hidden_state.float()
+        self.rows |= {t: n + k for k, t in enumerate(new)}
+        return self.states[torch.tensor([self.rows[t] for t in texts], device=self.device)]
 
-# %% ../../nbs/11_training.ipynb #80404f34
+# %% ../../nbs/11_training.ipynb #940d0572
 @torch.inference_mode()
 def sample(unet, scheduler, noise, cond, steps=20):
     "Plain DDIM from noise (B, C, h, w) under text states (B, L, D); gives latents."
@@ -865,7 +986,7 @@ def sample(unet, scheduler, noise, cond, steps=20):
     for t in scheduler.timesteps: noise = scheduler.step(unet(noise, t, cond).sample.float(), t, noise).prev_sample
     return noise
 
-# %% ../../nbs/11_training.ipynb #3f749cae
+# %% ../../nbs/11_training.ipynb #aa7a15ef
 def unet_report(vae, table, scheduler,
                 z, captions, # validation latents (n, C, h, w) and what is said of them
                 people=6, # samples for each basic emotion
@@ -873,19 +994,20 @@ def unet_report(vae, table, scheduler,
     "A report for the `Trainer`: folder `unet`, its loss on validation latents, a sheet of samples for the basic emotions."
     words = [prompt(e, subject=("woman", "man")[i % 2]) for e in EKMAN for i in range(people)]
     noise = torch.randn(people, *z.shape[1:], generator=torch.Generator().manual_seed(seed)).repeat(len(EKMAN), 1, 1, 1)
+    told, asked = table(captions), table(words)
     def report(objective, out, step):
         "Write what this stage leaves in `out`; numbers for the log."
         unet = objective.unet
         write_folder(out / "unet", lambda p: unet.save_pretrained(p))
         with torch.random.fork_rng(), torch.autocast(unet.device.type, torch.bfloat16):
             torch.manual_seed(seed)
-            mse = objective(z.to(unet.device), table(captions).to(unet.device))[1]["mse"]
-            faces = vae.decode(sample(unet, scheduler, noise.to(unet.device), table(words).to(unet.device)).cpu()).sample
+            mse = objective(z.to(unet.device), told.to(unet.device))[1]["mse"]
+            faces = vae.decode(sample(unet, scheduler, noise.to(unet.device), asked.to(unet.device)).cpu()).sample
         save_sheet(out / "sheets" / f"{step:07d}.png", faces.float().split(people), row_titles=EKMAN)
         return dict(valid_mse=mse)
     return report
 
-# %% ../../nbs/11_training.ipynb #6774446a
+# %% ../../nbs/11_training.ipynb #284b3983
 def load_text(folder):
     "Text encoder and tokenizer of a trained CLIP folder."
     clip = CLIPModel.from_pretrained(folder)
@@ -893,9 +1015,9 @@ def load_text(folder):
     getattr(text, "text_model", text).load_state_dict(clip.text_model.state_dict())
     return text.eval(), CLIPTokenizer.from_pretrained(folder)
 
-# %% ../../nbs/11_training.ipynb #78893685
+# %% ../../nbs/11_training.ipynb #4aaa96e9
 class SeriesPairs:
-    "Pictures of one person in one light: `pairs(n, rng)`, n even, gives the latents of what is seen, twice each, of the two that are asked for, and the captions of the latter."
+    "Pictures of one person in one light: `pairs(n, rng)`, n even, draws what is seen, twice each, and the two that are asked for."
     def __init__(self, latents, neutral=.6 # how often the picture that is seen is the neutral one
                 ):
         self.latents, self.neutral = latents, neutral
@@ -909,44 +1031,52 @@ class SeriesPairs:
         return seen, rng.choice(own, 2, replace=False)
 
     def __call__(self, n, rng):
+        "Numbers of the pictures that are seen and that are asked for, which are mirrored, and captions of the latter: (n,) each, `n` even."
         seen, asked = zip(*(self._pair(rng) for _ in range(n // 2)))
-        seen, asked, mirrored = np.repeat(seen, 2), np.concatenate(asked), np.repeat(rng.integers(2, size=n // 2), 2)
-        return self.latents(seen, mirrored=mirrored), self.latents(asked, mirrored=mirrored), [caption(self.latents.records[i], rng) for i in asked]
+        asked, mirrored = np.concatenate(asked), np.repeat(rng.integers(2, size=n // 2), 2)
+        return np.repeat(seen, 2), asked, mirrored, [caption(self.latents.records[i], rng) for i in asked]
 
-# %% ../../nbs/11_training.ipynb #f7c09dbc
+# %% ../../nbs/11_training.ipynb #e3303c8c
 def unet_batches(a, data, table, pairs=None):
-    "Latents with a little noise and a fresh caption each, every tenth empty; of `pairs`, if there are any, `a.pair_share` of the batch."
+    "`draw` and `gather` of a `Trainer`: latents with a little noise and a fresh caption each, every tenth empty; of `pairs`, if there are any, `a.pair_share` of the batch."
     sampler = BalancedSampler(data.records, data.split("train"), a.power)
-    noisy = lambda z, rng: z + .03 * torch.from_numpy(rng.standard_normal(z.shape, dtype=np.float32))
     n = 2 * round(a.batch * a.pair_share / 2) if pairs else 0
-    def batches(fraction, rng):
+    def draw(fraction, rng):
         ids = sampler(a.batch - n, source_weights(fraction, a.real_fraction, a.photo_share), rng)
-        texts, z = ["" if rng.random() < .1 else caption(data.records[i], rng) for i in ids], noisy(data(ids, rng), rng)
-        if not n: return dict(z=z, cond=table(texts))
-        seen, asked, more = pairs(n, rng)
-        return dict(z=torch.cat([z, asked]), seen=torch.cat([z, noisy(seen, rng)]), cond=table(texts + more), pair=torch.arange(a.batch) >= a.batch - n)
-    return batches
+        alone = ids, rng.integers(2, size=len(ids)), ["" if rng.random() < .1 else caption(data.records[i], rng) for i in ids]
+        return alone, pairs(n, rng) if n else None
+    noisy = lambda z: z + .03 * torch.randn_like(z)
+    def gather(drawn):
+        (ids, mirrored, texts), couple = drawn
+        z = noisy(data(ids, mirrored))
+        if couple is None: return dict(z=z, cond=table(texts))
+        seen, asked, mirrored, more = couple
+        return dict(z=torch.cat([z, pairs.latents(asked, mirrored)]), seen=torch.cat([z, noisy(pairs.latents(seen, mirrored))]),
+                    cond=table([*texts, *more]), pair=torch.arange(a.batch) >= a.batch - n)
+    return draw, gather
 
-# %% ../../nbs/11_training.ipynb #fb69a1c7
+# %% ../../nbs/11_training.ipynb #18326720
 def train_unet(a):
     "The stage `unet` of the command line."
     data, table, scheduler = Latents(a.data), TextTable(*load_text(a.clip)), make_scheduler()
     rng, valid = np.random.default_rng(0), data.split("valid")
     if not len(valid): raise TrainingError(f"{a.data} holds no validation latents: build the face world with its validation people.")
     valid = rng.permutation(valid)[:192]
-    report = unet_report(AutoencoderKL.from_pretrained(a.vae).eval(), table, scheduler, data(valid, rng), [caption(data.records[i], rng) for i in valid])
+    report = unet_report(AutoencoderKL.from_pretrained(a.vae).eval(), table, scheduler, data(valid, rng.integers(2, size=len(valid))), [caption(data.records[i], rng) for i in valid])
     unet = UNet2DConditionModel.from_pretrained(a.init) if a.init else make_unet(a.widths, text=table.encoder.config.hidden_size)
     objective = DenoisingObjective(unet, scheduler.alphas_cumprod, a.snr_gamma)
-    return Trainer(objective, unet_batches(a, data, table, SeriesPairs(Latents(a.pairs)) if a.pairs else None), a.out, Budget(a.minutes, a.steps),
-                   lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report, rates=(("attn2.", a.word_rate),))
+    if a.compile: unet.compile()
+    draw, gather = unet_batches(a, data, table, SeriesPairs(data if a.pairs == a.data else Latents(a.pairs)) if a.pairs else None)
+    return Trainer(objective, draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report,
+                   rates=(("attn2.", a.word_rate),), gather=gather, workers=a.workers)
 
-# %% ../../nbs/11_training.ipynb #77654c4c
+# %% ../../nbs/11_training.ipynb #f1370c32
 def make_pipeline(vae, unet, text_encoder, tokenizer):
     "The parts as a plain `StableDiffusionPipeline`."
     return StableDiffusionPipeline(vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=make_scheduler(),
                                    safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 
-# %% ../../nbs/11_training.ipynb #e1b7d99d
+# %% ../../nbs/11_training.ipynb #eb9495a1
 def save_image_tower(clip, folder):
     "The half of a CLIP that the pipeline has no place for: image tower, text projection, scale, and how to prepare images."
     tower = CLIPVisionModelWithProjection(clip.config.vision_config)
@@ -959,13 +1089,13 @@ def save_image_tower(clip, folder):
     (Path(folder) / "preprocessor_config.json").write_text(json.dumps(dict(image_processor_type="CLIPImageProcessor", image_mean=[.5] * 3, image_std=[.5] * 3,
         crop_size=dict(height=size, width=size), size=dict(shortest_edge=size), do_center_crop=True, do_convert_rgb=True, do_normalize=True, do_rescale=True, do_resize=True, resample=3)))
 
-# %% ../../nbs/11_training.ipynb #eb730951
+# %% ../../nbs/11_training.ipynb #a997b1e1
 def _load_as_float32(folder):
     "Make transformers load half-precision weights in single precision, as diffusers does by itself."
     path = Path(folder) / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | dict(dtype="float32"), indent=2) + "\n")
 
-# %% ../../nbs/11_training.ipynb #cd2682ff
+# %% ../../nbs/11_training.ipynb #1a3c4f61
 def save_weights(folder, # to write, e.g. emotion_synth/weights/face128
                  pipeline, # of `make_pipeline`
                  clip,     # the CLIPModel whose text tower the pipeline has
@@ -982,7 +1112,7 @@ def save_weights(folder, # to write, e.g. emotion_synth/weights/face128
         (p / "MODEL_CARD.md").write_text(model_card(numbers or {}), encoding="utf-8")
     write_folder(folder, save)
 
-# %% ../../nbs/11_training.ipynb #a385f251
+# %% ../../nbs/11_training.ipynb #f3bc0629
 CARD = """\
 ---
 license: apache-2.0
@@ -1006,8 +1136,8 @@ A small latent diffusion model of aligned faces (128 x 128 px) that text enters 
 - Validation people (every fifth of the London set and of the faker portraits) were never trained on.
 
 ## Recipe
-Autoencoder: L1 + Laplacian pyramid, fixed posterior noise. Text: CLIP trained on the same captions. U-Net: v-prediction, cosine schedule,
-AdamW, moving average .999. Code: `emotion_synth.diffusion.training`.
+Autoencoder: L1 + Laplacian pyramid, fixed posterior noise, then a patch critic. Text: CLIP trained on the same captions. U-Net: v-prediction, cosine schedule,
+pairs of one person in two emotions, crowds of reshaped people, AdamW, moving average .999. Code: `emotion_synth.diffusion.training`.
 
 ## Measured
 {measured}
@@ -1017,20 +1147,20 @@ Adults, frontal faces, crops with the eyes at (.35, .36) and (.65, .36). Small d
 Not a judge of what a person feels; edited pictures must be marked as edited.
 """
 
-# %% ../../nbs/11_training.ipynb #22e3c5d0
+# %% ../../nbs/11_training.ipynb #dfcecb7b
 def model_card(numbers: dict) -> str:
     "The card with a table of measured numbers."
     rows = [f"| {k} | {v} |" for k, v in numbers.items()]
     return CARD.format(measured="\n".join(["| what | value |", "|---|---|", *rows]) if rows else "Nothing yet.")
 
-# %% ../../nbs/11_training.ipynb #550601a7
+# %% ../../nbs/11_training.ipynb #37f769bb
 def export_stage(a):
     "The stage `export` of the command line."
     clip, (text, tokenizer) = CLIPModel.from_pretrained(a.clip), load_text(a.clip)
     pipeline = make_pipeline(AutoencoderKL.from_pretrained(a.vae), UNet2DConditionModel.from_pretrained(a.unet), text, tokenizer)
     save_weights(a.out, pipeline, clip, json.loads(Path(a.numbers).read_text()) if a.numbers else None)
 
-# %% ../../nbs/11_training.ipynb #232544d5
+# %% ../../nbs/11_training.ipynb #d35bed15
 def _numbers(kind): return lambda text: tuple(kind(o) for o in text.split(","))
 
 def _training_options(p, batch, lr, real, photos):
@@ -1044,10 +1174,12 @@ def _training_options(p, batch, lr, real, photos):
     p.add_argument("--batch", type=int, default=batch, help=f"images a step and process ({batch})")
     p.add_argument("--lr", type=float, default=lr, help=f"peak learning rate ({lr:g})")
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--workers", type=int, default=0, help="processes that draw the batches (0: the main one)")
+    p.add_argument("--compile", action="store_true", help="torch.compile: slow to start, then faster on a GPU")
     p.add_argument("--real-fraction", type=_numbers(float), default=real, help="share of photos and morphs in a batch: start,end")
     p.add_argument("--photo-share", type=float, default=photos, help="share of plain photos among those")
 
-# %% ../../nbs/11_training.ipynb #37362b13
+# %% ../../nbs/11_training.ipynb #eba43c77
 def parser():
     "The command line of this module."
     p = argparse.ArgumentParser(prog="python -m emotion_synth.diffusion.training", description="Train face128, stage by stage.")
@@ -1058,6 +1190,7 @@ def parser():
         return q
     q = stage("autoencoder", train_autoencoder); _training_options(q, 16, 1e-3, (.5, .8), .4)
     q.add_argument("--widths", type=_numbers(int), default=(16, 48, 96, 160)); q.add_argument("--groups", type=int, default=4, help="of the normalisation")
+    q.add_argument("--layers", type=int, default=1, help="residual blocks a level")
     q.add_argument("--wake", action="store_true", help="train the blocks at full resolution too: slower, for the last minutes")
     q.add_argument("--adversarial", action="store_true", help="add the critic")
     q = stage("words", train_words); _training_options(q, 192, 1e-3, (.6, .6), .1)
@@ -1065,6 +1198,10 @@ def parser():
     q.add_argument("--lock-text", help="folder of a text encoder that stays as it is")
     q = stage("latents", latents_stage)
     for o in ("--data", "--vae", "--out"): q.add_argument(o, required=True)
+    q.add_argument("--takes", type=int, default=1, help="how often each series is shown: as it is, and as other people (1)")
+    for name, run in (("pack", pack_stage), ("unpack", unpack_stage)):
+        q = stage(name, run); q.add_argument("--data", required=True); q.add_argument("--out", required=True)
+        q.add_argument("--only", help="beginnings of shard names, with commas between them")
     q = stage("unet", train_unet); _training_options(q, 48, 6e-4, (.4, .75), .25)
     for o in ("--vae", "--clip"): q.add_argument(o, required=True)
     q.add_argument("--word-rate", type=float, default=4., help="times the learning rate, for the attention to the words (4)")
@@ -1077,7 +1214,7 @@ def parser():
     q.add_argument("--numbers", help="json of measured numbers for the model card")
     return p
 
-# %% ../../nbs/11_training.ipynb #747cc88f
+# %% ../../nbs/11_training.ipynb #0e283950
 def main(argv=None):
     "Run one stage."
     a = parser().parse_args(argv)
@@ -1087,6 +1224,6 @@ def main(argv=None):
         if trainer: (trainer.resume() if a.resume else trainer).fit()
     except TrainingError as e: raise SystemExit(str(e))
 
-# %% ../../nbs/11_training.ipynb #0a4632dc
+# %% ../../nbs/11_training.ipynb #ff47157f
 #| eval: false
 if __name__ == "__main__": main()

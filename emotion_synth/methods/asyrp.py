@@ -573,7 +573,7 @@ def label(before, after, words=2) -> str:
     "The `words` largest movements as a label, such as 'mouth opens, brows rise'."
     return ", ".join(list(movement(before, after))[:words])
 
-# %% ../../nbs/21_asyrp.ipynb #d4e5c6db
+# %% ../../nbs/21_asyrp.ipynb #4a9c3138
 @register("asyrp")
 class Asyrp(HSpaceEdit):
     "Learned changes of h (Kwon et al. 2023) on any latent or pixel U-Net, from an inversion at guidance 1; see `HSpaceEdit` for `inversion`, `subject`, `t_edit` and `autocast`."
@@ -583,11 +583,13 @@ class Asyrp(HSpaceEdit):
         folder=None,            # folder with directions/*.safetensors and calibration.json (None: `asyrp` beside the embedded weights)
         t_boost=0,              # draw fresh noise below this timestep (quality boosting); 0 is off
         seed=0,                 # of that noise
+        inversion="fixed-point",# see `emotion_synth.diffusion.inversion.invert`; boosting needs a deterministic one
+        top=None,               # timestep where the walk begins (None: `top_timestep` of chapter 12)
         **kwargs,
     ):
         self.t_boost, self.seed = t_boost, seed
         name = backbone if isinstance(backbone, str) else "face128"
-        super().__init__(backbone, num_inference_steps, folder=folder or weights_dir(name) / "asyrp", **kwargs)
+        super().__init__(backbone, num_inference_steps, inversion, top, folder or weights_dir(name) / "asyrp", **kwargs)
 
     def prepare(self, face):
         inversion = self._invert(face[None])
