@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STRENGTH', 'png', 'Explorer', 'uploaded']
 
-# %% ../nbs/50_explorers.ipynb #d2cc4fd2
+# %% ../nbs/50_explorers.ipynb #110c7881
 import html
 import io
 from pathlib import Path
@@ -13,24 +13,24 @@ from pathlib import Path
 import ipywidgets as w
 from fastcore.basics import patch
 
-from .editor import DEFAULT_METHOD, Editor, open_photo
+from .editor import DEFAULT_METHOD, DIRECTION_METHOD, Editor, follows, open_direction, open_photo
 from .emotions import EMOTIONS, SIX
 from .images import sample_photo
 from .methods.registry import available
 
-# %% ../nbs/50_explorers.ipynb #3bf31027
+# %% ../nbs/50_explorers.ipynb #c91db8c1
 STRENGTH = dict(min=-.5, max=1.5, step=.05)
 
 def _words():
-    "The emotions to choose from: the six first, the others by name."
-    return [*SIX, *sorted(e for e in EMOTIONS if e not in SIX)]
+    "The emotions to choose from, as (label, value): the six first, the others by name."
+    return [(e, e) for e in (*SIX, *sorted(e for e in EMOTIONS if e not in SIX))]
 
 def _controls(emotion, strength, method, names):
     "All controls of an explorer, by name."
     wide = dict(style={"description_width": "70px"})
     return dict(
         upload=w.FileUpload(accept="image/*", multiple=False, description="photo"),
-        path=w.Text(placeholder="or the path of a picture, then Enter", continuous_update=False, layout=w.Layout(width="320px")),
+        path=w.Text(placeholder="or the path of a picture or a direction, then Enter", continuous_update=False, layout=w.Layout(width="320px")),
         face=w.Dropdown(options=[("face 0", 0)], description="face", layout=w.Layout(width="200px"), **wide),
         emotion=w.Dropdown(options=_words(), value=emotion, description="emotion", layout=w.Layout(width="240px"), **wide),
         method=w.Dropdown(options=names, value=method, description="method", layout=w.Layout(width="220px"), **wide),
@@ -103,7 +103,26 @@ def show(self:Explorer, change=None):
     pictures = self.edit.close_up() if self.view.value == "face" else (self.edit.original, self.edit.image)
     self.before.value, self.after.value = map(png, pictures)
 
-# %% ../nbs/50_explorers.ipynb #2e81a1b2
+# %% ../nbs/50_explorers.ipynb #7b16510d
+@patch
+def add_direction(self:Explorer,
+    source,   # a `Direction`, or a .safetensors file of one
+):
+    "Add a direction to the emotions, and show it."
+    def act():
+        direction = open_direction(source)
+        self.emotion.options = [(direction.name, direction), *(o for o in self.emotion.options if o[0] != direction.name)]
+        if not follows(self.editor.load(self.method.value)) and DIRECTION_METHOD in self.method.options: self.method.value = DIRECTION_METHOD
+    self.trying(act)
+
+@patch
+def take(self:Explorer,
+    path,   # of a photo, or of a direction
+):
+    "Open a photo or add a direction, by the ending of its name."
+    (self.add_direction if path.lower().endswith(".safetensors") else self.open)(path)
+
+# %% ../nbs/50_explorers.ipynb #e0d4712e
 def uploaded(
     value,       # of a `FileUpload`: a tuple of dicts, or a dict of dicts in ipywidgets 7
 ) -> bytes:      # of the last file; None without one
@@ -117,13 +136,13 @@ def save_as(self:Explorer, button=None):
     def act(): self.note.value = f"saved {html.escape(str(self.edit.save(Path(self.name.value))))}"
     self.trying(act)
 
-# %% ../nbs/50_explorers.ipynb #1e26b927
+# %% ../nbs/50_explorers.ipynb #23b938f8
 @patch
 def _wire(self:Explorer):
     for control in (self.face, self.emotion, self.method, self.strength): control.observe(self.update, "value")
     self.view.observe(self.show, "value")
     self.upload.observe(lambda change: (data := uploaded(change["new"])) and self.open(data), "value")
-    self.path.observe(lambda change: change["new"].strip() and self.open(change["new"].strip()), "value")
+    self.path.observe(lambda change: change["new"].strip() and self.take(change["new"].strip()), "value")
     self.save.on_click(self.save_as)
 
 @patch

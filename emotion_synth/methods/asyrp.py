@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['OPENAI_PIXELS', 'LPIPS_EDIT', 'LPIPS_BOOST', 'MEASURES', 'FreeChange', 'DeltaBlock', 'delta_block', 'ClipEye',
            'sentences_for', 'direction_loss', 'Stop', 'stop_at', 'ClipLoss', 'distilled', 'WordLoss', 'PairLoss',
-           'ChangeObjective', 'SourceVisits', 'WalkVisits', 'save_change', 'load_change', 'learn_change',
-           'global_direction', 'several', 'PatchDistance', 'Curve', 'perceptual_curve', 'Boosted', 'boosted',
-           'pca_directions', 'jacobian_directions', 'eye_frame', 'movement', 'label', 'Asyrp', 'parser', 'main']
+           'ChangeObjective', 'SourceVisits', 'WalkVisits', 'learn_change', 'global_direction', 'several',
+           'PatchDistance', 'Curve', 'perceptual_curve', 'Boosted', 'boosted', 'pca_directions', 'jacobian_directions',
+           'eye_frame', 'movement', 'label', 'Asyrp', 'parser', 'main']
 
-# %% ../../nbs/21_asyrp.ipynb #c9a180c5
+# %% ../../nbs/21_asyrp.ipynb #51d14e09
 import argparse
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,26 +19,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from safetensors import safe_open
-from safetensors.torch import save as to_bytes
 from torch import nn
 
 from ..data.landmarks import at_landmark_size, landmarks
 from ..diffusion.backbone import EMBEDDED, Backbone, find_weights, load_clip, weights_dir
-from ..diffusion.hspace import (Calibration, Direction, DirectionError, Place, Stored, _place, asyrp_step, load_direction, save_calibrations,
-                                            stored_direction)
+from ..diffusion.hspace import (Calibration, Direction, DirectionError, Place, Stored, _place, asyrp_step, load_direction, register_term,
+                                            save_calibrations, stored_direction)
 from ..diffusion.inversion import Inversion, predicted_x0, progress_bar, step_sigma
 from ..emotions import PROMPT_TEMPLATES, SUBJECTS, get_emotion, prompt
 from ..faces import align, detect, pick
-from ..images import load_image, write_atomic
+from ..images import load_image
 from .hspace import UNCALIBRATED, FaceWalk, HSpaceEdit
 from .registry import register
 
-# %% ../../nbs/21_asyrp.ipynb #de198479
+# %% ../../nbs/21_asyrp.ipynb #263a9c6c
 class FreeChange(nn.Module):
     """A change of h that is learnt as a tensor, the same for every picture (Kwon et al. 2023): one for each of several timesteps, or, with a single knot, one for all.
 
-    Starts at zero. `change` gives (1, C, H, W) at a `Place`, so that it is a term of a `Direction`; `direction` gives what has been learnt as a stored one."""
+    Starts at zero. `change` gives (1, C, H, W) at a `Place`, so that it is a term of a `Direction`; `direction` gives what has been learnt as a stored one, and a file keeps it as that."""
     def __init__(self,
         knots, # ascending timesteps, one tensor each
         shape, # (C, H, W) of the model's middle
@@ -54,7 +51,12 @@ class FreeChange(nn.Module):
 
     def direction(self, name, steps=50): return stored_direction(name, self.knots.cpu(), self.values.detach().cpu(), steps)
 
-# %% ../../nbs/21_asyrp.ipynb #afe50e91
+    kind = Stored.kind
+
+    def pack(self): return Stored(self.knots, self.values.detach()).pack()
+
+# %% ../../nbs/21_asyrp.ipynb #791f98d9
+@register_term("block")
 class DeltaBlock(nn.Module):
     """f_t of Kwon et al. 2023: the middle h (B, C, H, W) and the U-Net's time embedding (B, E) -> the change of h (B, C, H, W). Starts at zero.
 
@@ -75,7 +77,7 @@ class DeltaBlock(nn.Module):
         x = self.enter(h) + self.time(F.silu(emb))[:, :, None, None]
         return self.leave(F.silu(self.norm(x)))
 
-# %% ../../nbs/21_asyrp.ipynb #6a044086
+# %% ../../nbs/21_asyrp.ipynb #9ae5d6d6
 @patch
 def change(self: DeltaBlock, place: Place):
     "(B, C, H, W): the change of h at a `Place` of a walk."
@@ -89,6 +91,15 @@ def change(self: DeltaBlock, place: Place):
 def sentences(self: DeltaBlock):
     "No sentence is needed."
     return set()
+
+@patch
+def pack(self: DeltaBlock): return dict(self.config), {k: v.detach().half() for k, v in self.state_dict().items()}
+
+@patch(cls_method=True)
+def unpack(cls: DeltaBlock, values, tensors):
+    made = cls(**values)
+    made.load_state_dict({k: v.float() for k, v in tensors.items()})
+    return made.eval().requires_grad_(False)
 
 # %% ../../nbs/21_asyrp.ipynb #1b7c6358
 def delta_block(backbone, groups=32) -> DeltaBlock: # on the backbone's device
@@ -326,32 +337,7 @@ class WalkVisits(SourceVisits):
         else: self.i, x = self.i - 1, objective.next
         return dict(x=x, rows=self.rows, i=torch.tensor([self.i]))
 
-# %% ../../nbs/21_asyrp.ipynb #861de1da
-def save_change(direction, path, **about):
-    "Write a direction of one learned term, or any that `Direction.save` takes, to `path` (.safetensors) in one go; `about` (json values) is kept beside it."
-    (weight, term), *more = direction.terms or ((1., None),)
-    if isinstance(term, FreeChange) and not more: return (weight * term.direction(direction.name, direction.steps)).named(direction.name).save(path, **about)
-    if not any(isinstance(t, (DeltaBlock, FreeChange)) for _, t in direction.terms): return direction.save(path, **about)
-    if more: raise DirectionError(f"'{direction.name}' mixes several terms: save its learned parts one by one, or store its mean with `mean_direction`.")
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    data = dict(name=direction.name, steps=direction.steps, weight=weight, block=term.config, about=about)
-    write_atomic(path, to_bytes({k: v.detach().half().contiguous().cpu() for k, v in term.state_dict().items()}, metadata=dict(asyrp=json.dumps(data))))
-    return path
-
-# %% ../../nbs/21_asyrp.ipynb #2ba4a92f
-def load_change(path) -> Direction:
-    "The direction that `save_change` or `Direction.save` wrote. `FileNotFoundError` where there is no file, `DirectionError` where it holds no direction."
-    if not Path(path).exists(): raise FileNotFoundError(f"{path} does not exist: learn the change first (`learn_change`), or check the name.")
-    try:
-        with safe_open(str(path), "pt") as f: about, tensors = (f.metadata() or {}).get("asyrp"), {k: f.get_tensor(k).float() for k in f.keys()}
-    except Exception as e: raise DirectionError(f"{path} does not hold a direction: make it anew.") from e
-    if about is None: return load_direction(path)
-    about = json.loads(about)
-    block = DeltaBlock(**about["block"])
-    block.load_state_dict(tensors)
-    return Direction(about["name"], ((about["weight"], block.eval().requires_grad_(False)),), about["steps"])
-
-# %% ../../nbs/21_asyrp.ipynb #6469127a
+# %% ../../nbs/21_asyrp.ipynb #6043bbfd
 def learn_change(
     inversion,           # of neutral faces, made with `keep=True`, on the device to train on
     loss,                # `WordLoss`, `PairLoss`, `ClipLoss`, or a callable of a `Stop` with `sentences()`
@@ -374,15 +360,15 @@ def learn_change(
     objective = ChangeObjective(learner, inversion, loss)
     direction = Direction(name, ((1., learner),), inversion.num_steps)
     def report(objective, folder, step):
-        save_change(direction, folder / "change.safetensors", t_edit=t_edit, trained=step, **about)
+        direction.save(folder / "change.safetensors", t_edit=t_edit, trained=step, **about)
         return {}
     trainer = Trainer(objective, visits(objective, batch, t_edit), out, Budget(minutes, steps), lr=lr, report=report, precision=precision, seed=seed, log_every=log_every)
     if resume and (out / "state.safetensors").exists(): trainer.resume()
     trainer.fit()
     trainer.accelerator.wait_for_everyone()
-    return load_change(out / "change.safetensors")
+    return load_direction(out / "change.safetensors")
 
-# %% ../../nbs/21_asyrp.ipynb #8d342617
+# %% ../../nbs/21_asyrp.ipynb #756ece45
 def global_direction(
     direction, # a stored `Direction`, such as the mean of a learned one
     t_edit=0,  # take the mean over the knots at and above this
@@ -393,7 +379,7 @@ def global_direction(
     if not keep.any(): raise DirectionError(f"'{direction.name}' has no knot at or above t_edit={t_edit}: take a lower one.")
     return stored_direction(direction.name, knots[keep][:1], values[keep].mean(0, keepdim=True), direction.steps)
 
-# %% ../../nbs/21_asyrp.ipynb #a1b08643
+# %% ../../nbs/21_asyrp.ipynb #fcda9bfd
 def several(*directions) -> Direction:
     "Several attributes in one edit, each at 1 / sqrt(k) of its weight, so that the whole is about as strong as one."
     if not directions: raise DirectionError("Which attributes? Give at least one direction.")
@@ -401,11 +387,11 @@ def several(*directions) -> Direction:
     for d in directions[1:]: total = total + d
     return (total * (1 / math.sqrt(len(directions)))).named(" and ".join(d.name for d in directions))
 
-# %% ../../nbs/21_asyrp.ipynb #4b831cab
+# %% ../../nbs/21_asyrp.ipynb #57cb4d76
 #: Levels of Kwon et al. 2023 (sections 4.1 and 4.2) in units of LPIPS on AlexNet (Zhang et al. 2018); for no other distance.
 LPIPS_EDIT, LPIPS_BOOST = .33, 1.2
 
-# %% ../../nbs/21_asyrp.ipynb #1a0a5e70
+# %% ../../nbs/21_asyrp.ipynb #91e5dd39
 @dataclass(eq=False)
 class PatchDistance:
     """CLIP patch distance of faces (B, 3, H, W) in [-1, 1] -> (B,), from 0 (the same) to 4: squared difference of unit patch vectors, mean over patches and layers.
@@ -420,7 +406,7 @@ class PatchDistance:
 
     def __call__(self, a, b): return torch.stack([(p - q).square().sum(-1).mean(1) for p, q in zip(self.features(a), self.features(b))]).mean(0)
 
-# %% ../../nbs/21_asyrp.ipynb #9a44376d
+# %% ../../nbs/21_asyrp.ipynb #896fe6f4
 @dataclass
 class Curve:
     "How far a walk is from the photo at each timestep: `believed` is the mean distance of P_t, `noisy` that of x_t, lists of one number for each of `timesteps` (ascending)."
@@ -436,7 +422,7 @@ class Curve:
         "Below which fresh noise does no harm: x_t reaches `level` (None: `share` of its greatest distance)."
         return _first_above(self.timesteps, self.noisy, share * max(self.noisy) if level is None else level)
 
-# %% ../../nbs/21_asyrp.ipynb #956ded88
+# %% ../../nbs/21_asyrp.ipynb #dea24b04
 def _first_above(timesteps, values, level):
     "The lowest timestep, in straight lines between the given ones, at which `values` reach `level`."
     for k, (t, v) in enumerate(zip(timesteps, values)):
@@ -446,7 +432,7 @@ def _first_above(timesteps, values, level):
         return round(t0 + (t - t0) * (level - v0) / (v - v0))
     raise DirectionError(f"The curve never reaches {level:.3g}, its greatest distance is {max(values):.3g}: the level belongs to another ruler, leave it out to cut at a share.")
 
-# %% ../../nbs/21_asyrp.ipynb #3d640d6e
+# %% ../../nbs/21_asyrp.ipynb #6a20c204
 @torch.no_grad()
 def perceptual_curve(
     inversion,     # of some faces, made with `keep=True`; a hundred in the paper, a dozen give the curve
@@ -464,7 +450,7 @@ def perceptual_curve(
         curve.noisy.append(float(distance(decode(latents[i]), photo).mean()))
     return curve
 
-# %% ../../nbs/21_asyrp.ipynb #890b9607
+# %% ../../nbs/21_asyrp.ipynb #0cb4672a
 @dataclass(repr=False)
 class Boosted(Inversion):
     "An inversion whose walk back takes DDPM steps with fresh noise from `t_boost` down (Kwon et al. 2023, section 4.2); made by `boosted`."
@@ -474,7 +460,7 @@ class Boosted(Inversion):
 
     def kick(self, i): return self.sigma(i) * self.zs[i - 1] if int(self.timesteps[i]) <= self.t_boost else 0.
 
-# %% ../../nbs/21_asyrp.ipynb #ec34cccf
+# %% ../../nbs/21_asyrp.ipynb #31a6bff6
 def boosted(
     inversion,  # "ddim" or "fixed-point"
     t_boost,    # timestep from which on noise is drawn; `Curve.t_boost` measures it
@@ -485,7 +471,7 @@ def boosted(
     noise = torch.randn((inversion.num_steps, *inversion.x_T.shape), generator=torch.Generator().manual_seed(seed)).to(inversion.x_T)
     return Boosted(**{k: getattr(inversion, k) for k in inversion.__dataclass_fields__} | dict(zs=noise), t_boost=t_boost)
 
-# %% ../../nbs/21_asyrp.ipynb #7795fb79
+# %% ../../nbs/21_asyrp.ipynb #4333ba69
 @torch.no_grad()
 def pca_directions(
     inversion,     # of as many faces as there are, made with `keep=True`
@@ -504,7 +490,7 @@ def pca_directions(
     values = lambda k: torch.stack([torch.tensordot(scores[:, k], h, 1) for h in hs]) / math.sqrt(len(inversion))
     return [stored_direction(f"PCA {k + 1}, {share[k]:.0%}", inversion.timesteps[1:], values(k)) for k in range(n)]
 
-# %% ../../nbs/21_asyrp.ipynb #d218a4b9
+# %% ../../nbs/21_asyrp.ipynb #95413174
 def jacobian_directions(
     inversion,     # of one or a few faces, made with `keep=True`
     i,             # number of the stop, 1 .. num_steps
@@ -530,21 +516,21 @@ def jacobian_directions(
     return ([stored_direction(f"J{k + 1} at t={t}", [t], (size * long * v[:, k]).view(1, *h.shape[1:])) for k in range(n)],
             (r.diagonal().abs() / len(h)).sqrt())
 
-# %% ../../nbs/21_asyrp.ipynb #d8c6b70d
+# %% ../../nbs/21_asyrp.ipynb #7b95af65
 def _push_back(decoder, h, u, step):
     "Sum over faces of J^T J u, (C, H, W), for one push `u` (1, C, H, W) of unit length."
     with torch.no_grad(): moved = (decoder(h + step * u) - decoder(h - step * u)) / (2 * step)
     leaf = h.clone().requires_grad_()
     return torch.autograd.grad((decoder(leaf) * moved).sum(), leaf)[0].sum(0)
 
-# %% ../../nbs/21_asyrp.ipynb #b4d5a640
+# %% ../../nbs/21_asyrp.ipynb #82c90c23
 def eye_frame(points):
     "Landmarks (B, 478, 2) px -> the same relative to the eyes: origin between them, x along them to the image's right, y down, the distance between them 1."
     p = np.asarray(points, float); a, d = p[:, 468], p[:, 473] - p[:, 468]
     off, square = p - (a + d / 2)[:, None], (d * d).sum(1)[:, None]
     return np.stack([(off * d[:, None]).sum(2) / square, (off[..., 1] * d[:, :1] - off[..., 0] * d[:, 1:]) / square], 2)
 
-# %% ../../nbs/21_asyrp.ipynb #24055b64
+# %% ../../nbs/21_asyrp.ipynb #abebc379
 #: (what it is called when it grows, when it shrinks) -> the measurement of (B, 478, 2) points in the frame of `eye_frame`.
 MEASURES = {
     ("mouth opens", "mouth closes"): lambda p: p[:, 14, 1] - p[:, 13, 1],
@@ -557,7 +543,7 @@ MEASURES = {
     ("face lengthens", "face shortens"): lambda p: p[:, 152, 1],
 }
 
-# %% ../../nbs/21_asyrp.ipynb #a724a2f0
+# %% ../../nbs/21_asyrp.ipynb #367413d2
 def movement(
     before, # (B, 3, S, S) in [-1, 1], tight face crops
     after,  # the same faces, changed
@@ -573,7 +559,7 @@ def label(before, after, words=2) -> str:
     "The `words` largest movements as a label, such as 'mouth opens, brows rise'."
     return ", ".join(list(movement(before, after))[:words])
 
-# %% ../../nbs/21_asyrp.ipynb #4a9c3138
+# %% ../../nbs/21_asyrp.ipynb #ac7c4d6f
 @register("asyrp")
 class Asyrp(HSpaceEdit):
     "Learned changes of h (Kwon et al. 2023) on any latent or pixel U-Net, from an inversion at guidance 1; see `HSpaceEdit` for `inversion`, `subject`, `t_edit` and `autocast`."
@@ -602,14 +588,14 @@ class Asyrp(HSpaceEdit):
         path = self.folder / "directions" / f"{name}.safetensors"
         if name not in self._directions and not path.exists():
             raise DirectionError(f"No change of h has been learnt for '{name}': learn it with `fit(faces, ['{name}'], out)`, or use the method hspace, which takes the word as it is.")
-        if name not in self._directions: self._directions[name] = load_change(path)
+        if name not in self._directions: self._directions[name] = load_direction(path)
         return self._directions[name]
 
     def calibration(self, emotion):
         if isinstance(emotion, Direction) or get_emotion(emotion).name in self.calibrations: return super().calibration(emotion)
         return Calibration(1., self.raw_direction(emotion).steps)
 
-# %% ../../nbs/21_asyrp.ipynb #9ea12aef
+# %% ../../nbs/21_asyrp.ipynb #07dd7b5a
 @patch
 def fit(self: Asyrp,
     faces,                # (N, 3, H, W) in [-1, 1], neutral, cropped by `emotion_synth.faces.align`
@@ -637,11 +623,11 @@ def calibrate(self: Asyrp, faces, score_fn, emotions, **kwargs):
 def save(self: Asyrp, folder=None):
     "Write what has been learnt to directions/ and calibration.json, where `Asyrp` looks for them."
     folder = Path(folder or self.folder)
-    for name, d in self._directions.items(): save_change(d, folder / "directions" / f"{name}.safetensors")
+    for name, d in self._directions.items(): d.save(folder / "directions" / f"{name}.safetensors")
     save_calibrations(self.calibrations, folder / "calibration.json")
     return folder
 
-# %% ../../nbs/21_asyrp.ipynb #a7b2ce4b
+# %% ../../nbs/21_asyrp.ipynb #9dc9d74c
 def parser():
     "The command line of this module."
     p = argparse.ArgumentParser(prog="python -m emotion_synth.methods.asyrp", description="Learn a change of h for an emotion from neutral portraits.")
@@ -656,7 +642,7 @@ def parser():
     p.add_argument("--precision", choices=("no", "bf16"), default="no"); p.add_argument("--resume", action="store_true")
     return p
 
-# %% ../../nbs/21_asyrp.ipynb #a6cfddc3
+# %% ../../nbs/21_asyrp.ipynb #dda8fe80
 def main(argv=None):
     "Learn one change of h from photos."
     from accelerate import Accelerator
@@ -672,6 +658,6 @@ def main(argv=None):
                    steps=a.steps, minutes=a.minutes, batch=a.batch, precision=a.precision, resume=a.resume)
     except (ValueError, OSError) as e: raise SystemExit(str(e))
 
-# %% ../../nbs/21_asyrp.ipynb #8a261978
+# %% ../../nbs/21_asyrp.ipynb #ca94c0fc
 #| eval: false
 if __name__ == "__main__": main()

@@ -601,13 +601,13 @@ def _eye(backbone):
     if (find_weights(backbone) / "clip").is_dir(): return clip_eye(backbone), True
     return (clip_eye("face128") if (weights_dir("face128") / "clip").is_dir() else None), False
 
-# %% ../../nbs/20_textual_inversion.ipynb #106ec62d
+# %% ../../nbs/20_textual_inversion.ipynb #a0f3509d
 @torch.no_grad()
 def _test_walk(model, own, plain, subject, steps):
-    "The kept inversion of neutral faces that a word is tried on: the user's, else some that the model draws."
+    "The kept inversion of neutral faces (the walk of chapter 13a) that a word is tried on: the user's, else some that the model draws."
     if not len(plain) and not own: raise WordError("This model does not draw cropped faces by itself: give neutral photos too, best of the same people.")
     faces = hold_out(plain)[1][:8] if len(plain) else model.decode(from_noise(model, prompt("neutral", subject=subject), 6, steps).reconstruct())
-    return invert(model, model.encode(faces), model.embed(prompt("neutral", subject=subject)), steps, "fixed-point", keep=True)
+    return invert(model, model.encode(faces), None, steps, "edit-friendly", top=600, keep=True)
 
 # %% ../../nbs/20_textual_inversion.ipynb #d95a90d2
 def word_sheet(
@@ -633,7 +633,7 @@ class Learnt:
     files: tuple   # paths that were written
     left_out: dict # photo -> the sentence that says why it was not used
 
-# %% ../../nbs/20_textual_inversion.ipynb #857bfb98
+# %% ../../nbs/20_textual_inversion.ipynb #295f9a56
 def learn(
     name,              # what the word is called: "smirk" becomes <smirk>
     photos,            # files that show it, 5 to 50, best of different people
@@ -644,7 +644,7 @@ def learn(
     init=None,         # word or words it starts from; None: `default_init`
     vectors=None,      # rows
     recipe=Recipe(),
-    num_inference_steps=20, # of the walks that it is tried on
+    num_inference_steps=15, # of the walks that it is tried on
 ) -> Learnt:
     "Learn a word from photos, and write it, its direction and a sheet. A run that was stopped goes on when it is called again; `WordError` and `BackboneError` say what is wrong."
     word_token(name)
