@@ -17,7 +17,7 @@ __all__ = ['NOISE', 'MAX_TOKENS', 'MEDIA', 'PEOPLE', 'ADVERBS', 'PAIRS_FROM', 'P
            'SeriesPairs', 'unet_batches', 'train_unet', 'make_pipeline', 'save_image_tower', 'save_weights',
            'model_card', 'export_stage', 'parser', 'main']
 
-# %% ../../nbs/11_training.ipynb #8eb2eb09
+# %% ../../nbs/11_training.ipynb #546cc03f
 import argparse, copy, hashlib, io, json, math, os, shutil, tempfile, time, zipfile, zlib
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -43,6 +43,7 @@ from tqdm.auto import tqdm
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from ..emotions import EKMAN, EMOTIONS, PROMPT_TEMPLATES, get_emotion, prompt, strength_word, vocabulary
+from ..faces import EYES
 from ..images import show_sheet, write_atomic
 
 # %% ../../nbs/11_training.ipynb #7f093a18
@@ -470,14 +471,13 @@ def latents_of(vae, x):
     "Mean latents (B, C, h, w) of faces, without the noise."
     return vae.encoder(x.to(vae.device)).float().chunk(2, 1)[0]
 
-# %% ../../nbs/11_training.ipynb #da942123
+# %% ../../nbs/11_training.ipynb #bd2f01c5
 class AutoencoderObjective(nn.Module):
     "Reconstruct through noisy latents: L1, Laplacian pyramid and colour; small and centred latents."
     def __init__(self, vae, discriminator=None):
         super().__init__()
         self.vae, self.discriminator = vae, discriminator
         self.colours = nn.Conv2d(vae.config.latent_channels, 3, 1)
-        self.register_buffer("where", feature_weight(vae.config.sample_size), persistent=False)
 
     def colour_loss(self, x, y, z):
         "What the colours of the picture lack, and what a linear map of the latents misses of their 8 x 8 means."
@@ -490,7 +490,7 @@ class AutoencoderObjective(nn.Module):
         mean, logvar = self.vae.encoder(x).float().chunk(2, 1)
         z = mean + (.5 * logvar.detach()).exp() * torch.randn_like(mean)
         y = self.vae.decoder(z).float()
-        where = self.where if self.where.shape[-1] == x.shape[-1] else feature_weight(x.shape[-1], x.device)
+        where = feature_weight(x.shape[-1], x.device)
         loss = (where * (y - x)).abs().mean() + laplacian(y, x, weight=where) + self.colour_loss(x, y, z)
         numbers = dict(psnr=psnr(x, y).mean().detach(), zstd=mean.std().detach())
         loss = loss + 1e-3 * mean.square().mean() + 1e-2 * mean.mean((0, 2, 3)).square().mean()
@@ -819,7 +819,7 @@ def _open_latents(out, n, shape, digest):
     state.unlink(missing_ok=True)
     return open_memmap(array, "w+", np.float16, (n, 2, *shape)), 0
 
-# %% ../../nbs/11_training.ipynb #c44b21ca
+# %% ../../nbs/11_training.ipynb #29311c22
 def reshape(x,    # float (B, 3, H, W) faces in [-1, 1]
             who,  # int (B,): rows with the same number become the same person in the same light
             px=1.4 # typical shift of a feature, in pixels of 128
@@ -829,7 +829,7 @@ def reshape(x,    # float (B, 3, H, W) faces in [-1, 1]
     n = torch.stack([torch.randn(57, generator=torch.Generator().manual_seed(int(p))) for p in people])[row].to(x.device)
     shift = F.interpolate(n[:, :50].view(-1, 2, 5, 5), x.shape[2:], mode="bicubic", align_corners=False).permute(0, 2, 3, 1) * px / 64
     base = F.affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x.shape, align_corners=False)
-    eyes = torch.tensor([0., 2 * .36 - 1], device=x.device)
+    eyes = torch.tensor([0., 2 * EYES[0][1] - 1], device=x.device)
     at = eyes + (base - eyes) * torch.stack([torch.ones_like(n[:, 50]), (.05 * n[:, 50]).exp()], 1)[:, None, None] + shift
     x = (F.grid_sample(x, at, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(-1, 1) + 1) / 2
     exposure, gamma, warm, green, across, down = (c[:, None, None] for c in n[:, 51:].T * torch.tensor([.10, .13, .04, .015, .07, .07], device=x.device)[:, None])
@@ -1036,17 +1036,19 @@ class SeriesPairs:
         asked, mirrored = np.concatenate(asked), np.repeat(rng.integers(2, size=n // 2), 2)
         return np.repeat(seen, 2), asked, mirrored, [caption(self.latents.records[i], rng) for i in asked]
 
-# %% ../../nbs/11_training.ipynb #e3303c8c
+# %% ../../nbs/11_training.ipynb #e519ff90
 def unet_batches(a, data, table, pairs=None):
     "`draw` and `gather` of a `Trainer`: latents with a little noise and a fresh caption each, every tenth empty; of `pairs`, if there are any, `a.pair_share` of the batch."
     sampler = BalancedSampler(data.records, data.split("train"), a.power)
     n = 2 * round(a.batch * a.pair_share / 2) if pairs else 0
     def draw(fraction, rng):
+        "Numbers and sentences only, light enough to come from another process."
         ids = sampler(a.batch - n, source_weights(fraction, a.real_fraction, a.photo_share), rng)
         alone = ids, rng.integers(2, size=len(ids)), ["" if rng.random() < .1 else caption(data.records[i], rng) for i in ids]
         return alone, pairs(n, rng) if n else None
     noisy = lambda z: z + .03 * torch.randn_like(z)
     def gather(drawn):
+        "The latents and text states that were drawn, as a batch of `DenoisingObjective`."
         (ids, mirrored, texts), couple = drawn
         z = noisy(data(ids, mirrored))
         if couple is None: return dict(z=z, cond=table(texts))

@@ -559,7 +559,7 @@ def label(before, after, words=2) -> str:
     "The `words` largest movements as a label, such as 'mouth opens, brows rise'."
     return ", ".join(list(movement(before, after))[:words])
 
-# %% ../../nbs/21_asyrp.ipynb #ac7c4d6f
+# %% ../../nbs/21_asyrp.ipynb #9b7902ec
 @register("asyrp")
 class Asyrp(HSpaceEdit):
     "Learned changes of h (Kwon et al. 2023) on any latent or pixel U-Net, from an inversion at guidance 1; see `HSpaceEdit` for `inversion`, `subject`, `t_edit` and `autocast`."
@@ -578,7 +578,7 @@ class Asyrp(HSpaceEdit):
         super().__init__(backbone, num_inference_steps, inversion, top, folder or weights_dir(name) / "asyrp", **kwargs)
 
     def prepare(self, face):
-        inversion = self._invert(face[None])
+        inversion = self._invert(face[None], keep=not self.t_boost)
         return FaceWalk(boosted(inversion, self.t_boost, self.seed) if self.t_boost else inversion)
 
     def raw_direction(self, emotion):
