@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'UsageError', 'edit', 'spectrum', 'score', 'emotions', 'methods', 'learn', 'faceworld', 'parser', 'main']
 
-# %% ../nbs/51_cli.ipynb #ae3c710c
+# %% ../nbs/51_cli.ipynb #fbb77bde
 import argparse
 import os
 import re
 import shutil
 import sys
 import time
+import warnings
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from fastcore.imports import IN_NOTEBOOK
 
 from . import __version__
 
-# %% ../nbs/51_cli.ipynb #9f40207d
-_ABOUT = "Put an emotion into the face of a photo. Everything runs on this computer; nothing is sent anywhere."
+# %% ../nbs/51_cli.ipynb #2d3e5118
+_ABOUT = "Put an emotion into the face of a photo. Everything runs on this computer; nothing is sent anywhere, unless you choose the method 'stability'."
 _EXAMPLES = """examples:
   emotion-synth edit --emotion surprise             try it on a photo that comes with it (NASA's Eileen Collins)
   emotion-synth edit me.jpg --emotion joy           writes me_joy.png into this folder
@@ -170,7 +171,7 @@ def score(options):
         print(f"face {i} of {len(faces)} ({faces[i].eye_distance:.0f} px between the eyes)")
         print("\n".join(_bars(dict(zip(judge.classes, judge(align(photo.array, faces[i])[0])[0].tolist())))))
 
-# %% ../nbs/51_cli.ipynb #2783cb23
+# %% ../nbs/51_cli.ipynb #4644be10
 def emotions(options):
     "`emotion-synth emotions`"
     from emotion_synth.emotions import EMOTIONS, SIX
@@ -185,7 +186,7 @@ def methods(options):
     from emotion_synth.methods.registry import METHODS, available
     for name in available():
         line = (METHODS[name].__doc__ or "").strip().splitlines()[:1]
-        print(f"  {name:<12} {'(default) ' if name == DEFAULT_METHOD else ''}{line[0] if line else ''}")
+        print(f"  {name:<18} {'(default) ' if name == DEFAULT_METHOD else ''}{line[0] if line else ''}")
 
 # %% ../nbs/51_cli.ipynb #867e8b59
 def _word_place(options):
@@ -307,9 +308,14 @@ def _check_command(args):
     if Path(word).suffix and not near: hint = f"to edit a photo, type `emotion-synth edit {word} --emotion joy`."
     raise UsageError(f"'{word}' is not a command: {hint}")
 
-# %% ../nbs/51_cli.ipynb #c1507d8d
+# %% ../nbs/51_cli.ipynb #56a9afaa
 def _say(sentence):
     print(f"emotion-synth: {sentence}", file=sys.stderr)
+
+def _heard(message, category, *where, shown=warnings.showwarning, **more):
+    "A warning of our own is one sentence; others are shown as they always are."
+    if category.__module__.startswith("emotion_synth"): _say(message)
+    else: shown(message, category, *where, **more)
 
 def _written(error): return isinstance(error, UsageError) or type(error).__module__.startswith("emotion_synth")
 
@@ -327,7 +333,7 @@ def _closed():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
-# %% ../nbs/51_cli.ipynb #21965fd5
+# %% ../nbs/51_cli.ipynb #60a09fba
 def main(
     args=None,  # words after `emotion-synth`; those of the command line when None
 ) -> int:       # 0 done, 1 our fault, 2 wrong usage or input, 130 stopped by the user
@@ -338,7 +344,9 @@ def main(
         if hasattr(sys.stdout, "reconfigure"): sys.stdout.reconfigure(errors="replace")
         _check_command(args)
         options = parser().parse_args(args or ["--help"])
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _heard
+            options.run(options)
         sys.stdout.flush()
         return 0
     except SystemExit as done: return int(done.code or 0)

@@ -609,7 +609,7 @@ def _test_walk(model, own, plain, subject, steps):
     faces = hold_out(plain)[1][:8] if len(plain) else model.decode(from_noise(model, prompt("neutral", subject=subject), 6, steps).reconstruct())
     return invert(model, model.encode(faces), None, steps, "edit-friendly", top=600, keep=True)
 
-# %% ../../nbs/20_textual_inversion.ipynb #d95a90d2
+# %% ../../nbs/20_textual_inversion.ipynb #df1579f7
 def word_sheet(
     held,      # `HeldOut`
     word,      # `LearntWord` that its backbone knows
@@ -618,11 +618,10 @@ def word_sheet(
     people=4,
     cell=128,
 ): # PIL image
-    "What a word was learnt from (first row), and what it does to faces that it was not learnt from."
+    "What a word was learnt from (first row), and what it does, a row a strength, to faces that it was not learnt from."
     held = HeldOut(held.inversion.select(list(range(min(people, len(held.inversion))))), held.score_fn, held.subject, held.guidance)
-    columns = [list(map(to_image, held.faces(word, s))) for s in strengths]
-    rows = [list(map(to_image, shown[:len(strengths)])), *map(list, zip(*columns))]
-    return show_sheet(rows, ["learnt from"] + [""] * (len(rows) - 1), [f"{s:g}" for s in strengths], cell=cell)
+    rows = [list(map(to_image, faces)) for faces in (shown[:people], *(held.faces(word, s) for s in strengths))]
+    return show_sheet(rows, ["learnt from", *(f"strength {s:g}" for s in strengths)], cell=cell)
 
 # %% ../../nbs/20_textual_inversion.ipynb #11953ac3
 @dataclass(frozen=True, eq=False)
@@ -633,7 +632,7 @@ class Learnt:
     files: tuple   # paths that were written
     left_out: dict # photo -> the sentence that says why it was not used
 
-# %% ../../nbs/20_textual_inversion.ipynb #295f9a56
+# %% ../../nbs/20_textual_inversion.ipynb #7ec62564
 def learn(
     name,              # what the word is called: "smirk" becomes <smirk>
     photos,            # files that show it, 5 to 50, best of different people
@@ -649,6 +648,7 @@ def learn(
     "Learn a word from photos, and write it, its direction and a sheet. A run that was stopped goes on when it is called again; `WordError` and `BackboneError` say what is wrong."
     word_token(name)
     out, model = Path(out).expanduser(), Backbone.from_pretrained(backbone)
+    _table(model)
     faces, left_out = read_faces(photos, model.face_size)
     _enough(name, faces, left_out)
     plain, without = read_faces(neutral, model.face_size)
@@ -659,6 +659,7 @@ def learn(
     held = HeldOut(walk, score_fn, subject)
     word = learn_word(model, name, shown, hold_out(plain)[0] if len(plain) else None, subject, init, vectors, recipe,
                       held if score_fn else None, out / "state.safetensors")
+    word = replace(word, about=word.about | dict(model=Path(backbone).name if Path(backbone).is_dir() else str(backbone)))
     direction = stored_word(walk, word, score_fn, subject)
     files = (save_word(word, out), direction.save(out / "direction.safetensors", **word.about),
              save_image(word_sheet(held, word, shown), out / "sheet.png", method="textual_inversion", emotion=word.name))
