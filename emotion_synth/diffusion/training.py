@@ -60,14 +60,14 @@ def _records(path, # a shard, `NAME.npy`
     source = next((s for s in ("render", "morph") if path.name.startswith(s)), "photo")
     return [dict(source=source, split="valid" if path.name.startswith("valid") or i % 20 == 19 else "train") for i in range(n)]
 
-# %% ../../nbs/11_training.ipynb #ab9d8a90
+# %% ../../nbs/11_training.ipynb #ff55ac40
 class ImageShards:
     "All `*.npy` shards of a folder as one list of uint8 (128, 128, 3) faces, each with its record."
     def __init__(self, folder):
         paths = sorted(Path(folder).glob("*.npy"))
         if labelled := [p for p in paths if p.with_suffix(".jsonl").exists()]: paths = labelled
         if not paths: raise TrainingError(f"{folder} holds no .npy shards of faces: build them with `emotion-synth data faceworld --out {folder}`.")
-        self.arrays = [np.load(p, mmap_mode="r", allow_pickle=False) for p in paths]
+        self.paths, self.arrays = paths, [np.load(p, mmap_mode="r", allow_pickle=False) for p in paths]
         self.records = []
         for p, a in zip(paths, self.arrays):
             r = _records(p, len(a))
@@ -85,17 +85,23 @@ class ImageShards:
 
     def split(self, name): return np.array([i for i, r in enumerate(self.records) if r.get("split", "train") == name])
 
+    def landmarks(self):
+        "Landmarks (N, 478, 2) of all faces in px, which the records leave out to be light; None where a shard does not know them."
+        lines = [json.loads(o) for p in self.paths if p.with_suffix(".jsonl").exists() for o in p.with_suffix(".jsonl").open()]
+        return np.array([o["landmarks"] for o in lines], np.float32) if len(lines) == len(self) and all("landmarks" in o for o in lines) else None
+
 # %% ../../nbs/11_training.ipynb #786b9dd5
 def to_batch(images: np.ndarray # uint8 (B, H, W, 3)
             ) -> torch.Tensor:  # float32 (B, 3, H, W) in [-1, 1]
     "uint8 faces as the network wants them."
     return torch.tensor(images).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
 
-# %% ../../nbs/11_training.ipynb #18202a02
-def augment(x):
-    "Flip half of the faces and change the light (x 1 +- .1) and the colour (+- .05) of each."
+# %% ../../nbs/11_training.ipynb #b690d25a
+def augment(x, mirrored=None):
+    "Mirror half of the faces, or those of `mirrored` (B,) bool, and change the light (x 1 +- .1) and the colour (+- .05) of each."
     normal = lambda *shape: torch.randn(shape, device=x.device)
-    x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < .5, x.flip(3), x)
+    if mirrored is None: mirrored = torch.rand(len(x), device=x.device) < .5
+    x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     return (x * (1 + .1 * normal(len(x), 1, 1, 1)) + .05 * normal(len(x), 3, 1, 1)).clamp(-1, 1)
 
 # %% ../../nbs/11_training.ipynb #44d88e8b
@@ -871,7 +877,7 @@ def write_latents(data, vae, out, digest="", chunk=64, progress=True, takes=1):
             array.flush()
             write_atomic(out / "latents.json", json.dumps(dict(n=n, done=min(n, i + chunk), vae=digest)).encode())
 
-# %% ../../nbs/11_training.ipynb #881274e4
+# %% ../../nbs/11_training.ipynb #9b202fae
 class Latents:
     "What `write_latents` wrote: `.z` fp16 (N, 2, C, h, w), face and mirror image, and `.records`."
     def __init__(self, folder):
@@ -884,6 +890,11 @@ class Latents:
         self.held = torch.from_numpy(np.array(self.z)).cuda() if torch.cuda.is_available() else None
 
     def split(self, name): return np.array([i for i, r in enumerate(self.records) if r.get("split", "train") == name])
+
+    def landmarks(self):
+        "Landmarks (N, 478, 2) of all faces in px, which the records leave out to be light; None where a shard does not know them."
+        lines = [json.loads(o) for p in self.paths if p.with_suffix(".jsonl").exists() for o in p.with_suffix(".jsonl").open()]
+        return np.array([o["landmarks"] for o in lines], np.float32) if len(lines) == len(self) and all("landmarks" in o for o in lines) else None
 
     def __call__(self, indices, mirrored): # float32 (B, C, h, w), on the GPU if there is one
         "Latents of some images, each as it is or mirrored, as `mirrored` (B,) says."

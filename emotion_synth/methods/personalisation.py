@@ -141,7 +141,7 @@ class PersonObjective(nn.Module):
         person, prior = error[own].mean(), error[~own].mean() if (~own).any() else error.new_zeros(())
         return person + self.prior_weight * prior, dict(person=person.detach(), prior=prior.detach())
 
-# %% ../../nbs/23_personalisation.ipynb #4f488393
+# %% ../../nbs/23_personalisation.ipynb #a5139d9b
 def make_trainer(
     backbone,
     word,              # `LearntWord` to start from
@@ -150,8 +150,8 @@ def make_trainer(
     out,               # folder of the run's checkpoint
     prior=None,        # `Album` of people in general; None: no prior preservation
     steps=200, batch=4, # pictures of the person a step, and as many of others
-    lr=1e-3,           # peak rate of the weights
-    word_rate=.5,      # that of the word's rows, in typical standard deviations
+    lr=2e-3,           # peak rate of the weights
+    word_rate=.3,      # that of the word's rows, in typical standard deviations
     seed=0, prior_weight=1.,
 ) -> Trainer:
     "A `Trainer` for one person. Every random number follows from the seed and the step."
