@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EMOTIONS', 'EKMAN', 'SIX', 'MIKELS', 'PETALS', 'PLUTCHIK', 'DYADS', 'CONFUSABLE', 'MEDIUMS', 'SUBJECTS',
            'PROMPT_TEMPLATES', 'Emotion', 'UnknownEmotion', 'get_emotion', 'ladder', 'nearest_emotion', 'strength_word',
-           'prompt', 'vocabulary']
+           'feeling', 'prompt', 'vocabulary']
 
 # %% ../nbs/00_emotions.ipynb #549f556a
 import difflib
@@ -178,6 +178,15 @@ def strength_word(
         if strength < limit: return word
     return "extremely"
 
+# %% ../nbs/00_emotions.ipynb #b56ce11f
+def feeling(
+    emotion,                # anything `get_emotion` takes
+    strength: float = 1.0,  # 1 is the full emotion
+) -> str:                   # "very joyful", "slightly sad", "neutral"
+    "An emotion as it stands in a sentence."
+    emotion = get_emotion(emotion)
+    return emotion.adjective if emotion.name == "neutral" else f"{strength_word(strength)} {emotion.adjective}".strip()
+
 # %% ../nbs/00_emotions.ipynb #292ad830
 #: What the picture is: taken with a camera, or rendered from a 3D head.
 MEDIUMS = ("photo", "render")
@@ -192,7 +201,7 @@ def _choice(value, options, what):
     if value in options: return value
     raise ValueError(f"'{value}' is not a {what} that prompts know: use {', '.join(options[:-1])} or {options[-1]}.")
 
-# %% ../nbs/00_emotions.ipynb #ea9f965f
+# %% ../nbs/00_emotions.ipynb #fe144516
 def prompt(
     emotion,                        # anything `get_emotion` takes
     strength: float = 1.0,          # 1 is the full emotion; 0 gives the neutral sentence
@@ -204,9 +213,8 @@ def prompt(
     emotion = get_emotion(emotion)
     if strength < 0: raise ValueError(f"No words say a strength of {strength}: prompts start at 0, directions can go below.")
     if strength == 0: emotion = EMOTIONS["neutral"]
-    adverb = "" if emotion.name == "neutral" else strength_word(strength)
     text = template.format(medium=_choice(medium, MEDIUMS, "medium"), subject=_choice(subject, SUBJECTS, "subject"),
-                           feeling=f"{adverb} {emotion.adjective}".strip(), noun=emotion.noun)
+                           feeling=feeling(emotion, strength), noun=emotion.noun)
     return re.sub(r"\ba (?=[aeiou])", "an ", text)
 
 # %% ../nbs/00_emotions.ipynb #68a8e86d

@@ -94,16 +94,23 @@ def decode(self:Backbone,
     z = latents / self.vae.config.scaling_factor + (getattr(self.vae.config, "shift_factor", None) or 0)
     with self.autocast(): return self.vae.decode(z).sample.float().clamp(-1, 1)
 
-# %% ../../nbs/10_backbone.ipynb #ec02f9da
+# %% ../../nbs/10_backbone.ipynb #e0c92c84
+@patch
+def tokens(self:Backbone,
+           sentences # a sentence or a list of them
+          ) -> torch.Tensor: # (B, L) int64
+    "Token ids of sentences, padded to the text encoder's length, or cut to it."
+    sentences = [sentences] if isinstance(sentences, str) else list(sentences)
+    return self.tokenizer(sentences, padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt").input_ids.to(self.device)
+
+# %% ../../nbs/10_backbone.ipynb #592f45a7
 @patch
 def embed(self:Backbone,
           prompts # a sentence or a list of them
          ) -> torch.Tensor: # (B, L, D)
     "The text states that the U-Net attends to."
     if self.text_encoder is None: raise BackboneError("This model was trained without text: leave the prompt out, or load a text-conditional one such as face128.")
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    ids = self.tokenizer(prompts, padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt").input_ids
-    with self.autocast(): return self.text_encoder(ids.to(self.device)).last_hidden_state.float()
+    with self.autocast(): return self.text_encoder(self.tokens(prompts)).last_hidden_state.float()
 
 # %% ../../nbs/10_backbone.ipynb #712a4a89
 @patch

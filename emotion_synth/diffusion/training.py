@@ -15,7 +15,7 @@ __all__ = ['NOISE', 'MAX_TOKENS', 'MEDIA', 'PEOPLE', 'ADVERBS', 'PAIRS_FROM', 'P
            'train_clip', 'reshape', 'encode_both', 'crowd', 'write_latents', 'Latents', 'latents_stage', 'make_unet',
            'make_scheduler', 'couples', 'DenoisingObjective', 'TextTable', 'sample', 'unet_report', 'load_text',
            'SeriesPairs', 'unet_batches', 'train_unet', 'make_pipeline', 'save_image_tower', 'save_weights',
-           'model_card', 'export_stage', 'parser', 'main']
+           'model_card', 'export_stage', 'add_stages', 'training_options', 'parser', 'run_stage', 'main']
 
 # %% ../../nbs/11_training.ipynb #546cc03f
 import argparse, copy, hashlib, io, json, math, os, shutil, tempfile, time, zipfile, zlib
@@ -218,7 +218,7 @@ def lr_factor(step, fraction, warmup=100, decay=.8):
     "Rises for `warmup` steps, stays at 1, falls over the last `decay` of the budget to .02."
     return min(1., (step + 1) / warmup) * min(1., (1 - fraction) / decay + .02)
 
-# %% ../../nbs/11_training.ipynb #6f72f060
+# %% ../../nbs/11_training.ipynb #a0142cb0
 class EMA:
     "Moving average of a module's parameters; early on it forgets faster, so that the start leaves no trace."
     def __init__(self, module, decay=.999):
@@ -229,12 +229,17 @@ class EMA:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - decay)
 
+    @torch.no_grad()
+    def leave(self):
+        "Put the averaged weights into the module and leave them there."
+        torch._foreach_copy_(self.parameters, self.shadow)
+
     @contextmanager
     def applied(self):
         "Inside, the module holds the averaged weights."
         kept = [p.detach().clone() for p in self.parameters]
         try:
-            with torch.no_grad(): torch._foreach_copy_(self.parameters, self.shadow)
+            self.leave()
             yield
         finally:
             with torch.no_grad(): torch._foreach_copy_(self.parameters, kept)
@@ -273,7 +278,7 @@ def _paces(module, rates):
         if p.requires_grad: groups.setdefault(next((r for part, r in rates if part in name), 1.), []).append(p)
     return [dict(params=ps, rate=rate) for rate, ps in groups.items()]
 
-# %% ../../nbs/11_training.ipynb #10781558
+# %% ../../nbs/11_training.ipynb #2cfcbe62
 class Trainer:
     "Trains an objective, a module that maps a batch to (loss, numbers to log)."
     def __init__(self,
@@ -295,12 +300,15 @@ class Trainer:
         self.draw, self.gather, self.workers, self.out, self.budget, self.lr, self.report = draw, gather, workers, Path(out), budget, lr, report
         self.seed, self.log_every, self.save_minutes, self.step = seed, log_every, save_minutes, 0
         self.accelerator = Accelerator(mixed_precision=precision)
-        objective = objective.to(memory_format=torch.channels_last).train()
-        optimiser = torch.optim.AdamW(_paces(objective, rates), lr, betas=(.9, .95), weight_decay=weight_decay, fused=True)
-        self.objective, self.optimiser = self.accelerator.prepare(objective, optimiser)
-        self.plain = objective
-        self.ema = EMA(self.plain)
+        self.plain = objective.to(memory_format=torch.channels_last).train()
+        self.prepare(rates, weight_decay)
         self.out.mkdir(parents=True, exist_ok=True)
+
+    def prepare(self, rates, weight_decay):
+        "What learns, by which optimiser, and what is averaged."
+        optimiser = torch.optim.AdamW(_paces(self.plain, rates), self.lr, betas=(.9, .95), weight_decay=weight_decay, fused=True)
+        self.objective, self.optimiser = self.accelerator.prepare(self.plain, optimiser)
+        self.ema = EMA(self.plain)
 
 # %% ../../nbs/11_training.ipynb #9a8862b6
 class Draws(IterableDataset):
@@ -877,7 +885,7 @@ def write_latents(data, vae, out, digest="", chunk=64, progress=True, takes=1):
             array.flush()
             write_atomic(out / "latents.json", json.dumps(dict(n=n, done=min(n, i + chunk), vae=digest)).encode())
 
-# %% ../../nbs/11_training.ipynb #9b202fae
+# %% ../../nbs/11_training.ipynb #8d74fd69
 class Latents:
     "What `write_latents` wrote: `.z` fp16 (N, 2, C, h, w), face and mirror image, and `.records`."
     def __init__(self, folder):
@@ -890,11 +898,6 @@ class Latents:
         self.held = torch.from_numpy(np.array(self.z)).cuda() if torch.cuda.is_available() else None
 
     def split(self, name): return np.array([i for i, r in enumerate(self.records) if r.get("split", "train") == name])
-
-    def landmarks(self):
-        "Landmarks (N, 478, 2) of all faces in px, which the records leave out to be light; None where a shard does not know them."
-        lines = [json.loads(o) for p in self.paths if p.with_suffix(".jsonl").exists() for o in p.with_suffix(".jsonl").open()]
-        return np.array([o["landmarks"] for o in lines], np.float32) if len(lines) == len(self) and all("landmarks" in o for o in lines) else None
 
     def __call__(self, indices, mirrored): # float32 (B, C, h, w), on the GPU if there is one
         "Latents of some images, each as it is or mirrored, as `mirrored` (B,) says."
@@ -1173,41 +1176,50 @@ def export_stage(a):
     pipeline = make_pipeline(AutoencoderKL.from_pretrained(a.vae), UNet2DConditionModel.from_pretrained(a.unet), text, tokenizer)
     save_weights(a.out, pipeline, clip, json.loads(Path(a.numbers).read_text()) if a.numbers else None)
 
-# %% ../../nbs/11_training.ipynb #d35bed15
+# %% ../../nbs/11_training.ipynb #f228277d
 def _numbers(kind): return lambda text: tuple(kind(o) for o in text.split(","))
 
-def _training_options(p, batch, lr, real, photos):
-    p.add_argument("--data", required=True, help="folder to learn from")
-    p.add_argument("--out", required=True, help="folder of this run")
-    p.add_argument("--minutes", type=float, help="end after this long, the earlier parts of a resumed run included")
-    p.add_argument("--steps", type=int, help="end after so many steps")
-    p.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
-    p.add_argument("--init", help="start from the weights in this folder")
-    p.add_argument("--precision", choices=("bf16", "no"), default="bf16")
-    p.add_argument("--batch", type=int, default=batch, help=f"images a step and process ({batch})")
-    p.add_argument("--lr", type=float, default=lr, help=f"peak learning rate ({lr:g})")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--workers", type=int, default=0, help="processes that draw the batches (0: the main one)")
-    p.add_argument("--compile", action="store_true", help="torch.compile: slow to start, then faster on a GPU")
-    p.add_argument("--real-fraction", type=_numbers(float), default=real, help="share of photos and morphs in a batch: start,end")
-    p.add_argument("--photo-share", type=float, default=photos, help="share of plain photos among those")
-
-# %% ../../nbs/11_training.ipynb #eba43c77
-def parser():
-    "The command line of this module."
-    p = argparse.ArgumentParser(prog="python -m emotion_synth.diffusion.training", description="Train face128, stage by stage.")
+def add_stages(p):
+    "`stage(name, run)`, which adds to a parser the sub-command that `run_stage` runs; its help is the docstring of `run`."
     stages = p.add_subparsers(dest="stage", required=True)
     def stage(name, run):
         q = stages.add_parser(name, help=run.__doc__)
         q.set_defaults(run=run); q.add_argument("--threads", type=int, help="CPU threads")
         return q
-    q = stage("autoencoder", train_autoencoder); _training_options(q, 16, 1e-3, (.5, .8), .4)
+    return stage
+
+def training_options(p, batch, lr):
+    "The options of every stage that trains, with its own batch size and learning rate."
+    p.add_argument("--data", required=True, help="folder to learn from")
+    p.add_argument("--out", required=True, help="folder of this run")
+    p.add_argument("--minutes", type=float, help="end after this long, the earlier parts of a resumed run included")
+    p.add_argument("--steps", type=int, help="end after so many steps")
+    p.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    p.add_argument("--precision", choices=("bf16", "no"), default="bf16")
+    p.add_argument("--batch", type=int, default=batch, help=f"images a step and process ({batch})")
+    p.add_argument("--lr", type=float, default=lr, help=f"peak learning rate ({lr:g})")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--workers", type=int, default=0, help="processes that draw the batches (0: the main one)")
+
+def _face_options(p, batch, lr, real, photos):
+    training_options(p, batch, lr)
+    p.add_argument("--init", help="start from the weights in this folder")
+    p.add_argument("--compile", action="store_true", help="torch.compile: slow to start, then faster on a GPU")
+    p.add_argument("--real-fraction", type=_numbers(float), default=real, help="share of photos and morphs in a batch: start,end")
+    p.add_argument("--photo-share", type=float, default=photos, help="share of plain photos among those")
+
+# %% ../../nbs/11_training.ipynb #46669ee7
+def parser():
+    "The command line of this module."
+    p = argparse.ArgumentParser(prog="python -m emotion_synth.diffusion.training", description="Train face128, stage by stage.")
+    stage = add_stages(p)
+    q = stage("autoencoder", train_autoencoder); _face_options(q, 16, 1e-3, (.5, .8), .4)
     q.add_argument("--widths", type=_numbers(int), default=(16, 48, 96, 160)); q.add_argument("--groups", type=int, default=4, help="of the normalisation")
     q.add_argument("--layers", type=int, default=1, help="residual blocks a level")
     q.add_argument("--wake", action="store_true", help="train the blocks at full resolution too: slower, for the last minutes")
     q.add_argument("--adversarial", action="store_true", help="add the critic")
-    q = stage("words", train_words); _training_options(q, 192, 1e-3, (.6, .6), .1)
-    q = stage("clip", train_clip); _training_options(q, 128, 5e-4, (.5, .7), .3)
+    q = stage("words", train_words); _face_options(q, 192, 1e-3, (.6, .6), .1)
+    q = stage("clip", train_clip); _face_options(q, 128, 5e-4, (.5, .7), .3)
     q.add_argument("--lock-text", help="folder of a text encoder that stays as it is")
     q = stage("latents", latents_stage)
     for o in ("--data", "--vae", "--out"): q.add_argument(o, required=True)
@@ -1215,7 +1227,7 @@ def parser():
     for name, run in (("pack", pack_stage), ("unpack", unpack_stage)):
         q = stage(name, run); q.add_argument("--data", required=True); q.add_argument("--out", required=True)
         q.add_argument("--only", help="beginnings of shard names, with commas between them")
-    q = stage("unet", train_unet); _training_options(q, 48, 6e-4, (.4, .75), .25)
+    q = stage("unet", train_unet); _face_options(q, 48, 6e-4, (.4, .75), .25)
     for o in ("--vae", "--clip"): q.add_argument(o, required=True)
     q.add_argument("--word-rate", type=float, default=4., help="times the learning rate, for the attention to the words (4)")
     q.add_argument("--pairs", help="folder of latents of series: teaches what a word does to a given face")
@@ -1227,15 +1239,18 @@ def parser():
     q.add_argument("--numbers", help="json of measured numbers for the model card")
     return p
 
-# %% ../../nbs/11_training.ipynb #0e283950
-def main(argv=None):
-    "Run one stage."
-    a = parser().parse_args(argv)
+# %% ../../nbs/11_training.ipynb #e68d78b9
+def run_stage(a, errors=TrainingError):
+    "Run the stage that was asked for, and train where it gives a trainer; `errors` end it with their sentence."
     if a.threads: torch.set_num_threads(a.threads)
     try:
         trainer = a.run(a)
         if trainer: (trainer.resume() if a.resume else trainer).fit()
-    except TrainingError as e: raise SystemExit(str(e))
+    except errors as e: raise SystemExit(str(e))
+
+def main(argv=None):
+    "Run one stage."
+    run_stage(parser().parse_args(argv))
 
 # %% ../../nbs/11_training.ipynb #ff47157f
 #| eval: false

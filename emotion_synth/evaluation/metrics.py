@@ -139,16 +139,17 @@ def twin_confusion(
     means = [sum(r)/len(r) for r in rates if r]
     return sum(means)/len(means) if means else 0.
 
-# %% ../../nbs/41_metrics.ipynb #e2194466
+# %% ../../nbs/41_metrics.ipynb #dcb3878d
 def bootstrap(
-    values,     # one number a person
-    level=.95,  # share of the resampled means inside the interval
+    values,     # one number a person, or one row
+    level=.95,  # share of the resampled statistics inside the interval
     draws=2000, seed=0,
-) -> tuple:     # mean, low, high
-    "Mean of `values` with its bootstrap interval (Efron 1979)."
-    values = np.asarray(values, float)
-    means = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(1)
-    return float(values.mean()), *map(float, np.quantile(means, [.5 - level/2, .5 + level/2]))
+    statistic=np.mean, # (values of some people) -> number
+) -> tuple:     # statistic, low, high
+    "A statistic of `values`, the mean unless told otherwise, with its bootstrap interval (percentiles, Efron 1979)."
+    values = np.asarray(values)
+    found = [statistic(values[picks]) for picks in np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))]
+    return float(statistic(values)), *map(float, np.quantile(found, [.5 - level/2, .5 + level/2]))
 
 # %% ../../nbs/41_metrics.ipynb #f22df36e
 def score_edit(

@@ -595,7 +595,7 @@ class Asyrp(HSpaceEdit):
         if isinstance(emotion, Direction) or get_emotion(emotion).name in self.calibrations: return super().calibration(emotion)
         return Calibration(1., self.raw_direction(emotion).steps)
 
-# %% ../../nbs/21_asyrp.ipynb #07dd7b5a
+# %% ../../nbs/21_asyrp.ipynb #9f266621
 @patch
 def fit(self: Asyrp,
     faces,                # (N, 3, H, W) in [-1, 1], neutral, cropped by `emotion_synth.faces.align`
@@ -613,11 +613,6 @@ def fit(self: Asyrp,
         self._directions[e.name] = learn_change(inversion, make_loss(e), Path(out) / e.name, e.name, visits=visits, t_edit=t_edit, **kwargs)
         self.calibrations[e.name] = Calibration(1., inversion.num_steps, t_edit) if visits is WalkVisits else replace(UNCALIBRATED, t_edit=t_edit)
     return self
-
-@patch
-def calibrate(self: Asyrp, faces, score_fn, emotions, **kwargs):
-    "Find the scale of learned changes by a score, as `HSpaceEdit.fit` does for words; see there for the arguments."
-    return HSpaceEdit.fit(self, faces, score_fn, emotions, **kwargs)
 
 @patch
 def save(self: Asyrp, folder=None):

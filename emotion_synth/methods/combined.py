@@ -6,9 +6,9 @@
 __all__ = ['RECIPES', 'ROW_PACE', 'TWINS', 'SETTLED', 'share_missing', 'LearntChange', 'AtStrength', 'at_strength', 'first_t',
            'Task', 'Lesson', 'distilled_word', 'learn_recipe', 'WordEye', 'word_eye', 'sentences_with', 'word_directed',
            'NoisedVisits', 'SpokenChange', 'word_and_change', 'pair_mean', 'GradedPairs', 'GradedVisits',
-           'graded_pairs', 'apart', 'coarse_until', 'Combined', 'feeling']
+           'graded_pairs', 'apart', 'coarse_until', 'Combined']
 
-# %% ../../nbs/30_combined.ipynb #8e639124
+# %% ../../nbs/30_combined.ipynb #719d131a
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,16 +17,16 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 
-from ..diffusion.backbone import weights_dir
+from ..diffusion.backbone import Backbone, weights_dir
 from ..diffusion.hspace import (Calibration, Direction, DirectionError, Projected, Stored, Word, calibrate, edit_latents, load_calibrations,
                                             load_direction, mean_direction, paired_direction, register_term)
 from ..diffusion.inversion import Inversion, invert
-from ..emotions import EMOTIONS, SUBJECTS, get_emotion, strength_word
+from ..emotions import EMOTIONS, SUBJECTS, feeling, get_emotion
 from .asyrp import (Asyrp, ClipEye, ClipLoss, DeltaBlock, PairLoss, SourceVisits, WalkVisits, WordLoss, _unit, delta_block, learn_change,
                                          stop_at)
 from .hspace import UNCALIBRATED, HSpaceEdit
 from .registry import register
-from .textual_inversion import (EMOTION_TEMPLATES, LearntWord, Recipe, WordError, _meaning, add_word, default_init, initial_word,
+from .textual_inversion import (EMOTION_TEMPLATES, LearntWord, Recipe, WordError, _meaning, add_word, at_end, default_init, initial_word,
                                                      learn_word, learning, sentence, typical_std, word_token)
 
 # %% ../../nbs/30_combined.ipynb #d0969a34
@@ -206,22 +206,20 @@ def learn_recipe(
     lesson = RECIPES[recipe](task)
     return learn_change(lesson.walk, lesson.loss, out, task.name, lesson.learner, lesson.visits, task.t_edit, recipe=recipe, **kwargs)
 
-# %% ../../nbs/30_combined.ipynb #eed4b355
+# %% ../../nbs/30_combined.ipynb #79ee27b9
 @dataclass(eq=False)
 class WordEye(ClipEye):
     "A CLIP that reads sentences with the text encoder of a model, and so knows the words that the model has learnt. See `ClipEye`; made by `word_eye`."
-    text_encoder: nn.Module = None
+    backbone: Backbone = None # with text
 
     @torch.no_grad()
     def texts(self, sentences):
         "Unit vectors (B, P), from the state at the first end token."
-        device, longest = self.text_encoder.device, self.tokenizer.model_max_length
-        ids = self.tokenizer(list(sentences), padding="max_length", truncation=True, max_length=longest, return_tensors="pt").input_ids.to(device)
-        end = (ids == self.tokenizer.eos_token_id).int().argmax(1)
-        states = self.text_encoder(ids).last_hidden_state[torch.arange(len(ids), device=device), end]
-        return _unit(self.clip.to(device).text_projection(states.float()))
+        ids = self.backbone.tokens(sentences)
+        states = at_end(self.backbone.text_encoder(ids).last_hidden_state, ids, self.tokenizer)
+        return _unit(self.clip.to(ids.device).text_projection(states.float()))
 
-# %% ../../nbs/30_combined.ipynb #fbd619fb
+# %% ../../nbs/30_combined.ipynb #55ca3c71
 def word_eye(
     backbone, # `Backbone` with text
     eye,      # `ClipEye` whose text tower is that model's text encoder
@@ -229,7 +227,7 @@ def word_eye(
     "An eye that knows a model's learnt words. `WordError` where the two do not belong together."
     needs, has = eye.clip.text_projection.in_features, backbone.text_encoder.config.hidden_size
     if needs != has: raise WordError(f"This CLIP reads words of {needs} numbers and the model's have {has}: take the CLIP whose text tower is the model's text encoder.")
-    return WordEye(eye.clip, backbone.tokenizer, eye.pixels, backbone.text_encoder)
+    return WordEye(eye.clip, backbone.tokenizer, eye.pixels, backbone)
 
 # %% ../../nbs/30_combined.ipynb #56167624
 def sentences_with(word) -> list:
@@ -430,12 +428,6 @@ def _task(self: Combined, walk, name, faces, teacher, recipe, word_recipe, **fie
         if recipe in ("A", "B"): task.word = learn_word(self.backbone, name, teacher, faces, self.subject, recipe=word_recipe)
     else: task.word = feeling(name)
     return task
-
-# %% ../../nbs/30_combined.ipynb #cde0680f
-def feeling(emotion) -> str:
-    "How captions say the full emotion, such as 'very joyful'."
-    e = get_emotion(emotion)
-    return e.adjective if e.name == "neutral" else f"{strength_word(1.)} {e.adjective}"
 
 # %% ../../nbs/30_combined.ipynb #34dec659
 @patch

@@ -9,7 +9,7 @@ __all__ = ['PLACEHOLDER', 'BARE', 'CARD', 'SpaceError', 'EmotionSpace', 'Gallery
            'draw_pictures', 'emotion_accuracy', 'semantic_clarity', 'pair_distances', 'semantic_diversity',
            'frechet_distance', 'save_words', 'load_words', 'EmoGen', 'emoset_attributes', 'parser', 'main']
 
-# %% ../../nbs/22_emogen.ipynb #ad20dada
+# %% ../../nbs/22_emogen.ipynb #549d4cbd
 import argparse
 import copy
 import json
@@ -33,7 +33,7 @@ from ..images import write_atomic
 from .asyrp import ClipEye, _unit
 from .hspace import HSpaceEdit
 from .registry import register
-from .textual_inversion import (EMOTION_TEMPLATES, LearntWord, _check_fits, _table, add_word, denoising_error, from_noise,
+from .textual_inversion import (EMOTION_TEMPLATES, LearntWord, _check_fits, _table, add_word, at_end, denoising_error, from_noise,
                                                      learning, rows_of, sentence, spread_timesteps, typical_std, word_token)
 
 # %% ../../nbs/22_emogen.ipynb #442ab7fa
@@ -110,14 +110,14 @@ def _both(backbone, see, faces):
     ways = (faces, faces.flip(-1))
     return torch.stack([see(f.to(backbone.device)).float().cpu() for f in ways], 1), torch.stack([backbone.encode(f).cpu() for f in ways], 1)
 
-# %% ../../nbs/22_emogen.ipynb #fb5397b5
+# %% ../../nbs/22_emogen.ipynb #92955075
 def _train(objective, draw, out, steps, minutes, lr, resume, seed, weight_decay=0.):
     "Train with the trainer of chapter 11, and leave the averaged weights in the objective."
     from emotion_synth.diffusion.training import Budget, Trainer
     trainer = Trainer(objective, draw, out, Budget(minutes, steps), lr=lr, weight_decay=weight_decay, precision="no", seed=seed, log_every=10**9)
     if resume and (Path(out) / "state.safetensors").exists(): trainer.resume()
     trainer.fit()
-    with torch.no_grad(): torch._foreach_copy_(trainer.ema.parameters, trainer.ema.shadow)
+    trainer.ema.leave()
     return objective.eval()
 
 # %% ../../nbs/22_emogen.ipynb #b4eae5e8
@@ -233,14 +233,13 @@ def make_mapper(
     with torch.no_grad(): mapper.net[-1].weight.mul_(.1); mapper.net[-1].bias.zero_()
     return mapper.to(backbone.device)
 
-# %% ../../nbs/22_emogen.ipynb #468a892a
+# %% ../../nbs/22_emogen.ipynb #6622f52c
 #: Token in whose place the mapper's rows stand while it learns.
 PLACEHOLDER = "<emogen>"
 
 def tokens_of(backbone, sentences) -> torch.Tensor: # (B, L) int64
     "Token ids of sentences, padded to the text encoder's length."
-    size = backbone.tokenizer.model_max_length
-    return backbone.tokenizer(list(sentences), padding="max_length", max_length=size, truncation=True, return_tensors="pt").input_ids.to(backbone.device)
+    return backbone.tokens(sentences)
 
 def spoken(
     backbone,
@@ -251,7 +250,7 @@ def spoken(
     "What the text encoder makes of sentences."
     with learning(backbone, [] if token is None else [token], [] if token is None else [rows[:, None]]), backbone.autocast():
         states = backbone.text_encoder(ids).last_hidden_state.float()
-    return states, states[torch.arange(len(ids)), (ids == backbone.tokenizer.eos_token_id).int().argmax(1)]
+    return states, at_end(states, ids, backbone.tokenizer)
 
 # %% ../../nbs/22_emogen.ipynb #af81ca1f
 def held_out_shares(
@@ -525,7 +524,7 @@ def again(self: EmoGen, seed, spread=None):
     made.calibrations = self.calibrations
     return made
 
-# %% ../../nbs/22_emogen.ipynb #33ff4971
+# %% ../../nbs/22_emogen.ipynb #6e9ce4f7
 @patch
 def fit(self: EmoGen,
     dataset,         # `EmotionDataset` at the backbone's size, faces or scenes
@@ -544,11 +543,6 @@ def fit(self: EmoGen,
     space = measure_clouds(learn_space(gallery, Path(out) / "space" / "all", **shared), gallery, sure(shares, gallery))
     self.words = learn_mapper(self.backbone, space, gallery, shares, eye, Path(out) / "mapper", **kwargs)
     return self
-
-@patch
-def calibrate(self: EmoGen, faces, score_fn, emotions, **kwargs):
-    "Find the scale of the words by a score, as `HSpaceEdit.fit` does; see there for the arguments."
-    return HSpaceEdit.fit(self, faces, score_fn, emotions, **kwargs)
 
 #: What lies beside saved words.
 CARD = """\

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UNCALIBRATED', 'SAID', 'FaceWalk', 'arrival', 'HSpaceEdit', 'movement_score']
 
-# %% ../../nbs/13a_hspace_method.ipynb #ab3b15f7
+# %% ../../nbs/13a_hspace_method.ipynb #698d2cbb
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ import torch
 from fastcore.basics import patch
 
 from ..data.landmarks import at_landmark_size, landmarks
+from ..diffusion import hspace
 from ..diffusion.backbone import Backbone, weights_dir
-from ..diffusion.hspace import (Calibration, Direction, calibrate, edit_latents, load_calibrations, load_direction,
-                                            save_calibrations, word_direction)
+from ..diffusion.hspace import Calibration, Direction, edit_latents, load_calibrations, load_direction, save_calibrations, word_direction
 from ..diffusion.inversion import Inversion, invert
 from ..emotions import EMOTIONS, get_emotion
 from .registry import Method, register
@@ -122,22 +122,27 @@ def direction(self: HSpaceEdit, emotion):
     own, first = self.calibration(emotion), next(iter(self.calibrations.values()), UNCALIBRATED)
     return (own if (own.asymmetric, own.t_edit) == (first.asymmetric, first.t_edit) else first).apply(self.raw_direction(emotion))
 
-# %% ../../nbs/13a_hspace_method.ipynb #589d1a0f
+# %% ../../nbs/13a_hspace_method.ipynb #a51d8a31
 @patch
-def fit(self: HSpaceEdit,
+def calibrate(self: HSpaceEdit,
     faces, # (N, 3, H, W) neutral faces, a dozen or so
     score_fn, # (faces (B, 3, H, W), emotion name) -> (B,) how much of it they show, in [0, 1]
     emotions=("joy", "sadness", "anger", "surprise", "fear", "disgust", "contempt"),
     identity_fn=None, # (edited faces, unedited faces) -> (B,) likeness
-    **kwargs, # of `calibrate`: scales, full, t_edit, asymmetric, least_identity
+    **kwargs, # of `emotion_synth.diffusion.hspace.calibrate`: scales, full, t_edit, asymmetric, least_identity
 ):
-    "Calibrate the emotions on these faces; returns the method. One inversion serves them all."
+    "Find the scales of the emotions on these faces; returns the method. One inversion serves them all."
     inversion = self._invert(faces)
     unedited = self._decode(inversion.reconstruct())
     likeness = None if identity_fn is None else lambda edited: identity_fn(edited, unedited)
     for e in map(get_emotion, emotions):
-        self.calibrations[e.name] = calibrate(inversion, self.raw_direction(e), lambda f: score_fn(f, e.name), identity_fn=likeness, **kwargs)
+        self.calibrations[e.name] = hspace.calibrate(inversion, self.raw_direction(e), lambda f: score_fn(f, e.name), identity_fn=likeness, **kwargs)
     return self
+
+@patch
+def fit(self: HSpaceEdit, faces, score_fn, *args, **kwargs):
+    "`calibrate`, with the same arguments: there is nothing else to learn. Returns the method."
+    return self.calibrate(faces, score_fn, *args, **kwargs)
 
 # %% ../../nbs/13a_hspace_method.ipynb #316ffc14
 @patch
@@ -149,12 +154,12 @@ def save(self: HSpaceEdit, folder=None, words=True):
     save_calibrations(self.calibrations, folder / "calibration.json")
     return folder
 
-# %% ../../nbs/13a_hspace_method.ipynb #9c029af7
+# %% ../../nbs/13a_hspace_method.ipynb #00d6e44d
 def movement_score(
     faces,   # (N, 3, H, W) the faces before any edit
     teacher, # (face (3, H, W), emotion name) -> that face with the full emotion
 ):
-    """A score function for `fit`: how far the landmarks of edited faces (N, 3, H, W) have gone along the way that the teacher moves them.
+    """A score function for `calibrate`: how far the landmarks of edited faces (N, 3, H, W) have gone along the way that the teacher moves them.
 
     0 where they were, 1 as far as the teacher takes them, and no more than 1 beyond that; the length is measured along the teacher's movement only."""
     start, ways = landmarks(at_landmark_size(faces)), {}

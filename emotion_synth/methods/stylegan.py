@@ -12,7 +12,7 @@ __all__ = ['WIDTHS', 'SHOWN', 'ALONG', 'CARD', 'StyleGANError', 'EqualLinear', '
            'plane_changes', 'stretch', 'Address', 'StyleGANEdit', 'encode_all', 'learn_compass', 'find_directions',
            'convert_nvidia', 'convert_file', 'export_stylegan', 'parser', 'main']
 
-# %% ../../nbs/25_stylegan.ipynb #47a3a959
+# %% ../../nbs/25_stylegan.ipynb #f5255627
 import argparse
 import json
 import math
@@ -22,15 +22,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from fastcore.basics import patch
 from safetensors.torch import load_file, save
 from torch import nn
 
 from ..diffusion.backbone import weights_dir
 from ..diffusion.inversion import progress_bar
-from ..diffusion.training import (EMA, BalancedSampler, Budget, ImageShards, Trainer, TrainingError, faces_of, feature_weight, laplacian, lr_factor,
-                                              psnr, reshape, save_sheet, source_weights, write_folder)
+from ..diffusion.training import (EMA, BalancedSampler, Budget, ImageShards, Trainer, TrainingError, add_stages, faces_of, feature_weight, laplacian,
+                                              lr_factor, psnr, reshape, run_stage, save_sheet, source_weights, training_options, write_folder)
 from ..emotions import SIX, get_emotion
 from ..images import write_atomic
 from .registry import Method, register
@@ -39,7 +38,7 @@ from .registry import Method, register
 class StyleGANError(ValueError):
     "A StyleGAN cannot be read, trained or used; the message says why and what to do."
 
-# %% ../../nbs/25_stylegan.ipynb #674aff3d
+# %% ../../nbs/25_stylegan.ipynb #db41b882
 class EqualLinear(nn.Module):
     "A linear layer with equalised learning rate, (..., n_in) -> (..., n_out) (Karras et al. 2018, section 4.1); `lr` is its pace against the other layers."
     def __init__(self, n_in, n_out, lr=1., bias=0.):
@@ -47,11 +46,13 @@ class EqualLinear(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.randn(n_out, n_in) / lr), nn.Parameter(torch.full((n_out,), bias / lr))
         self.gain, self.lr = lr / math.sqrt(n_in), lr
 
-    def forward(self, x): return F.linear(x, self.weight * self.gain, self.bias * self.lr)
+    def forward(self, x):
+        "x (..., n_in) -> (..., n_out)."
+        return F.linear(x, self.weight * self.gain, self.bias * self.lr)
 
 def _leaky(x): return F.leaky_relu(x, .2) * math.sqrt(2)
 
-# %% ../../nbs/25_stylegan.ipynb #ace5d141
+# %% ../../nbs/25_stylegan.ipynb #63f6e9e9
 class Mapping(nn.Module):
     "z (B, Z) -> w (B, W), by layers that learn at a hundredth of the pace (Karras et al. 2019, section 2)."
     def __init__(self, z_dim, w_dim, num_layers=4, lr=.01):
@@ -60,6 +61,7 @@ class Mapping(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z, truncation=1.):
+        "z (B, Z) -> w (B, W), on the way from the mean of W to where it belongs as far as `truncation` says."
         x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         for layer in self.layers: x = _leaky(layer(x))
         return x if truncation == 1 else self.w_avg.lerp(x, truncation)
@@ -82,7 +84,7 @@ def _full(x):
     "At least single precision."
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
-# %% ../../nbs/25_stylegan.ipynb #13d47e23
+# %% ../../nbs/25_stylegan.ipynb #85a1bfe3
 class ModulatedConv(nn.Module):
     "Convolution of x (B, n_in, H, W) with weights that w (B, W) scales (Karras et al. 2020a, section 2.2) -> (B, n_out, H, W), or twice that size with `up`."
     def __init__(self, n_in, n_out, w_dim, kernel=3, up=False, demodulate=True):
@@ -100,6 +102,7 @@ class ModulatedConv(nn.Module):
         return style[..., None, None], out[..., None, None]
 
     def forward(self, x, w):
+        "x (B, n_in, H, W) under the styles of w (B, W) -> (B, n_out, H, W), or twice that size with `up`."
         before, after = self.scales(w)
         x = x * before.to(x.dtype)
         weight, pad = self.weight * self.gain, self.weight.shape[-1] // 2
@@ -107,7 +110,7 @@ class ModulatedConv(nn.Module):
         else: x = F.conv2d(x, weight, padding=pad)
         return x * after.to(x.dtype)
 
-# %% ../../nbs/25_stylegan.ipynb #427ef9b4
+# %% ../../nbs/25_stylegan.ipynb #d5de4153
 class StyledConv(nn.Module):
     "`ModulatedConv`, noise, bias and activation; `noise` is \"random\", \"const\" (always the same) or \"none\"."
     def __init__(self, n_in, n_out, w_dim, size, up=False):
@@ -117,6 +120,7 @@ class StyledConv(nn.Module):
         self.register_buffer("noise_const", torch.randn(size, size))
 
     def forward(self, x, w, noise="random"):
+        "x (B, n_in, H, W) under the styles of w (B, W) -> (B, n_out, H, W), or twice that size with `up`."
         x = self.conv(x, w)
         if noise != "none":
             grain = torch.randn_like(x[:, :1]) if noise == "random" else self.noise_const.to(x.dtype)
@@ -129,9 +133,11 @@ class ToRGB(nn.Module):
         super().__init__()
         self.conv, self.bias = ModulatedConv(n_in, 3, w_dim, kernel=1, demodulate=False), nn.Parameter(torch.zeros(3))
 
-    def forward(self, x, w): return self.conv(x, w).to(w.dtype) + self.bias[:, None, None]
+    def forward(self, x, w):
+        "The colours that x (B, n_in, H, W) shows under the styles of w (B, W)."
+        return self.conv(x, w).to(w.dtype) + self.bias[:, None, None]
 
-# %% ../../nbs/25_stylegan.ipynb #885053a8
+# %% ../../nbs/25_stylegan.ipynb #a10ecbef
 class Synthesis(nn.Module):
     "ws (B, num_ws, W) -> pictures (B, 3, S, S), about [-1, 1]; S is 4 at the first of `widths` and doubles with each further one."
     def __init__(self, widths, w_dim):
@@ -145,6 +151,7 @@ class Synthesis(nn.Module):
         self.register_buffer("filter", smoothing(3, 4.), persistent=False)
 
     def forward(self, ws, noise="random"):
+        "Pictures (B, 3, S, S) of ws (B, num_ws, W); `noise` as of `StyledConv`."
         x, image = self.const.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last), 0.
         for i, layer in enumerate(self.layers):
             x = layer(x, ws[:, i], noise)
@@ -152,7 +159,7 @@ class Synthesis(nn.Module):
             image = self.to_rgb[i // 2](x, ws[:, i + 1]) + (enlarge(image, self.filter) if i else 0.)
         return image
 
-# %% ../../nbs/25_stylegan.ipynb #ef731764
+# %% ../../nbs/25_stylegan.ipynb #4a03f5ce
 #: Channels at 4, 8, 16, 32 and 64 px: three million parameters.
 WIDTHS = (256, 256, 160, 96, 48)
 
@@ -176,10 +183,11 @@ class Generator(nn.Module):
         return torch.where((torch.arange(places, device=device) < cut[:, None])[..., None], w, other)
 
     def forward(self, z, truncation=1., noise="random"):
+        "Pictures (B, 3, size, size) of z (B, z_dim); `truncation` as of `Mapping`, `noise` as of `StyledConv`."
         with _exactly(z): ws = self.everywhere(self.mapping(z, truncation))
         return self.synthesis(ws, noise)
 
-# %% ../../nbs/25_stylegan.ipynb #68b7305b
+# %% ../../nbs/25_stylegan.ipynb #ea89a6be
 class EqualConv(nn.Module):
     "A convolution with equalised learning rate; with `down` smoothed first, and then every other pixel. `bias` is off for the way round."
     def __init__(self, n_in, n_out, kernel=3, down=False, bias=True):
@@ -189,19 +197,22 @@ class EqualConv(nn.Module):
         self.register_buffer("filter", smoothing(n_in), persistent=False)
 
     def forward(self, x):
+        "x (B, n_in, H, W) -> (B, n_out, H, W), or half that size with `down`."
         weight, pad = self.weight * self.gain, self.weight.shape[-1] // 2
         if not self.down: return F.conv2d(x, weight, self.bias, padding=pad)
         if pad == 0: return F.conv2d(F.avg_pool2d(x, 2), weight, self.bias)
         return F.conv2d(F.conv2d(x, self.filter, padding=1 + pad, groups=len(self.filter)), weight, self.bias, stride=2)
 
-# %% ../../nbs/25_stylegan.ipynb #06b8f47f
+# %% ../../nbs/25_stylegan.ipynb #4b1c50a1
 class DownBlock(nn.Module):
     "(B, n_in, H, W) -> (B, n_out, H/2, W/2) with a way round (Karras et al. 2020a, section 4.1)."
     def __init__(self, n_in, n_out):
         super().__init__()
         self.first, self.second, self.skip = EqualConv(n_in, n_in), EqualConv(n_in, n_out, down=True), EqualConv(n_in, n_out, 1, down=True, bias=False)
 
-    def forward(self, x): return (_leaky(self.second(_leaky(self.first(x)))) + self.skip(x)) / math.sqrt(2)
+    def forward(self, x):
+        "x (B, n_in, H, W) -> (B, n_out, H/2, W/2)."
+        return (_leaky(self.second(_leaky(self.first(x)))) + self.skip(x)) / math.sqrt(2)
 
 def minibatch_std(x, group=4):
     "x (B, C, H, W) with one more channel: the mean standard deviation within groups of `group` pictures (the whole batch where that does not divide it)."
@@ -210,7 +221,7 @@ def minibatch_std(x, group=4):
     y = ((y - y.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
     return torch.cat([x, y.to(x.dtype).repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])], 1)
 
-# %% ../../nbs/25_stylegan.ipynb #670085c5
+# %% ../../nbs/25_stylegan.ipynb #c6b50a11
 class Discriminator(nn.Module):
     "Pictures (B, 3, S, S) -> logits (B,), float32: large for real ones. `widths` as of the generator."
     def __init__(self, widths=WIDTHS):
@@ -221,6 +232,7 @@ class Discriminator(nn.Module):
         self.last, self.dense, self.out = EqualConv(deep + 1, deep), EqualLinear(deep * 16, deep), EqualLinear(deep, 1)
 
     def forward(self, x):
+        "Logits (B,) of pictures (B, 3, S, S)."
         x = _leaky(self.enter(x))
         for block in self.blocks: x = block(x)
         x = _leaky(self.last(minibatch_std(x)))
@@ -251,7 +263,7 @@ def disturb(x, p):
     grey = x.mean(1, keepdim=True)
     return (grey + (x - grey) * saturation) * contrast + brightness
 
-# %% ../../nbs/25_stylegan.ipynb #bf0d2bce
+# %% ../../nbs/25_stylegan.ipynb #5555f7a5
 class StyleGAN(nn.Module):
     "Both players, and the probability `p` that a picture is disturbed before the discriminator sees it."
     def __init__(self, widths=WIDTHS, z_dim=128, w_dim=128, mapping_layers=4):
@@ -259,9 +271,11 @@ class StyleGAN(nn.Module):
         self.generator, self.discriminator = Generator(widths, z_dim, w_dim, mapping_layers), Discriminator(widths)
         self.register_buffer("p", torch.zeros([]))
 
-    def judge(self, x): return self.discriminator(disturb(x, self.p))
+    def judge(self, x):
+        "Logits (B,) of pictures (B, 3, S, S) that are disturbed first."
+        return self.discriminator(disturb(x, self.p))
 
-# %% ../../nbs/25_stylegan.ipynb #b8f57c09
+# %% ../../nbs/25_stylegan.ipynb #bcf371ca
 class GanTrainer(Trainer):
     "Trains a `StyleGAN`: non-saturating loss, lazy R1, adaptive disturbance towards a mean sign of .6 (Karras et al. 2020b), moving average of the generator."
     def __init__(self,
@@ -272,17 +286,17 @@ class GanTrainer(Trainer):
         half_life=10_000,   # pictures after which the moving average has forgotten half
         ada_images=100_000, # pictures in which p may rise from 0 to 1
         batch=32,           # pictures in a step, for the half-life
-        precision="bf16", report=None, gather=lambda drawn: drawn, seed=0, log_every=50, save_minutes=3., workers=0,
+        **kwargs,           # of `Trainer`: report, precision, seed, log_every, save_minutes, gather, workers
     ):
-        self.draw, self.gather, self.workers, self.out, self.budget, self.lr, self.report = draw, gather, workers, Path(out), budget, lr, report
-        self.seed, self.log_every, self.save_minutes, self.step = seed, log_every, save_minutes, 0
-        self.gamma, self.every, self.ada_images = gamma, every, ada_images
-        self.accelerator, pace = Accelerator(mixed_precision=precision), every / (every + 1)
-        self.plain = gan.to(self.accelerator.device).to(memory_format=torch.channels_last).train()
+        self.gamma, self.every, self.ada_images, self.memory = gamma, every, ada_images, .5 ** (batch / half_life)
+        super().__init__(gan, draw, out, budget, lr, **kwargs)
+
+    def prepare(self, rates, weight_decay):
+        "Both players learn, each at its pace; the generator alone is averaged."
+        gan, pace = self.plain.to(self.accelerator.device), self.every / (self.every + 1)
         players = [dict(params=list(gan.generator.parameters()), rate=1., betas=(0., .99)), dict(params=list(gan.discriminator.parameters()), rate=pace, betas=(0., .99 ** pace))]
-        self.optimiser = self.accelerator.prepare(torch.optim.Adam(players, lr, eps=1e-8))
-        self.ema = EMA(gan.generator, .5 ** (batch / half_life))
-        self.out.mkdir(parents=True, exist_ok=True)
+        self.optimiser = self.accelerator.prepare(torch.optim.Adam(players, self.lr, eps=1e-8))
+        self.ema = EMA(gan.generator, self.memory)
 
 # %% ../../nbs/25_stylegan.ipynb #d30afcba
 @patch
@@ -353,7 +367,7 @@ def load_stylegan(folder=None) -> Generator:
     generator.load_state_dict({k: v.float() for k, v in load_file(folder / "generator.safetensors").items()})
     return generator.eval().requires_grad_(False)
 
-# %% ../../nbs/25_stylegan.ipynb #694d881f
+# %% ../../nbs/25_stylegan.ipynb #ea020e63
 def world_batches(folder, batch=32, size=64, real=(.6, .8), photos=.35, crowd=.5):
     "`draw` and `gather` of a `GanTrainer` for the shards of a face world: half mirrored, the share `crowd` of them reshaped into other people."
     data = ImageShards(folder)
@@ -362,6 +376,7 @@ def world_batches(folder, batch=32, size=64, real=(.6, .8), photos=.35, crowd=.5
         "Numbers only: which pictures, which of them mirrored, and who they become (0: themselves)."
         return sampler(batch, source_weights(fraction, real, photos), rng), rng.random(batch) < .5, rng.integers(1, 2**31, batch) * (rng.random(batch) < crowd)
     def gather(drawn):
+        "The pictures (B, 3, size, size) that were drawn, as dict(x=...)."
         ids, mirrored, who = (torch.as_tensor(v) for v in drawn)
         x = F.interpolate(faces(ids.numpy()), size=size, mode="area")
         x = torch.where(mirrored.to(x.device)[:, None, None, None], x.flip(3), x)
@@ -391,7 +406,7 @@ def ganspace(generator, k=10, n=10_000):
     _, s, v = torch.linalg.svd(w - w.mean(0), full_matrices=False)
     return v[:k], s[:k] / math.sqrt(n - 1)
 
-# %% ../../nbs/25_stylegan.ipynb #343551fb
+# %% ../../nbs/25_stylegan.ipynb #b6c68daf
 class Encoder(nn.Module):
     "Pictures (B, 3, S, S) -> ws (B, num_ws, W); S is 4 at the last of `widths` and doubles with each before. `mean` and `scale` (W,) are those of the cloud of w."
     def __init__(self, num_ws, w_dim, widths=(24, 48, 96, 160, 160), dense=192):
@@ -402,6 +417,7 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.zeros(w_dim)); self.register_buffer("scale", torch.ones(w_dim))
 
     def forward(self, x):
+        "ws (B, num_ws, W) of pictures (B, 3, S, S)."
         x = _leaky(self.enter(x))
         for block in self.blocks: x = block(x)
         with _exactly(x): told = self.out(_leaky(self.dense(_full(x).flatten(1))))
@@ -748,33 +764,20 @@ def export_stylegan(a):
         (Path(folder) / "MODEL_CARD.md").write_text(CARD.format(measured=table), encoding="utf-8")
     write_folder(a.out, fill)
 
-# %% ../../nbs/25_stylegan.ipynb #851f0df4
-def _training_options(p, batch, lr):
-    p.add_argument("--data", required=True, help="folder of a face world")
-    p.add_argument("--out", required=True, help="folder of this run")
-    p.add_argument("--minutes", type=float, help="end after this long, the earlier parts of a resumed run included")
-    p.add_argument("--steps", type=int, help="end after so many steps")
-    p.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
-    p.add_argument("--precision", choices=("bf16", "no"), default="bf16")
-    p.add_argument("--batch", type=int, default=batch, help=f"pictures in a step and process ({batch})")
-    p.add_argument("--lr", type=float, default=lr, help=f"learning rate ({lr:g})")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--workers", type=int, default=0, help="processes that draw the batches (0: the main one)")
+# %% ../../nbs/25_stylegan.ipynb #ef16fa08
+def _crowd_options(p, batch, lr):
+    training_options(p, batch, lr)
     p.add_argument("--crowd", type=float, default=.5, help="share of the pictures that are reshaped into other people (.5)")
 
 def parser():
     "The command line of this module."
     p = argparse.ArgumentParser(prog="python -m emotion_synth.methods.stylegan", description="Train a StyleGAN2 of faces and what belongs to it.")
-    stages = p.add_subparsers(dest="stage", required=True)
-    def stage(name, run):
-        q = stages.add_parser(name, help=run.__doc__)
-        q.set_defaults(run=run); q.add_argument("--threads", type=int, help="CPU threads")
-        return q
-    q = stage("train", train_gan); _training_options(q, 32, 2e-3)
+    stage = add_stages(p)
+    q = stage("train", train_gan); _crowd_options(q, 32, 2e-3)
     q.add_argument("--widths", type=lambda text: tuple(int(o) for o in text.split(",")), default=WIDTHS, help="channels from 4 px on; as many sizes as numbers")
     q.add_argument("--gamma", type=float, default=.1, help="price of the discriminator's slope (.1)")
     q.add_argument("--ada-images", type=int, default=100_000, help="pictures in which p may rise from 0 to 1")
-    q = stage("encoder", train_encoder); _training_options(q, 32, 1e-3)
+    q = stage("encoder", train_encoder); _crowd_options(q, 32, 1e-3)
     q.add_argument("--stylegan", required=True, help="folder of the generator, such as RUN/generator")
     q = stage("directions", find_directions)
     for o in ("--data", "--stylegan"): q.add_argument(o, required=True)
@@ -786,15 +789,10 @@ def parser():
     for o in ("--state", "--out"): q.add_argument(o, required=True)
     return p
 
-# %% ../../nbs/25_stylegan.ipynb #c37baed8
+# %% ../../nbs/25_stylegan.ipynb #d31247e5
 def main(argv=None):
     "Run one stage."
-    a = parser().parse_args(argv)
-    if a.threads: torch.set_num_threads(a.threads)
-    try:
-        trainer = a.run(a)
-        if trainer: (trainer.resume() if a.resume else trainer).fit()
-    except (TrainingError, StyleGANError) as e: raise SystemExit(str(e))
+    run_stage(parser().parse_args(argv), (TrainingError, StyleGANError))
 
 # %% ../../nbs/25_stylegan.ipynb #e1b79d06
 #| eval: false

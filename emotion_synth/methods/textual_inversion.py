@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['OBJECT_TEMPLATES', 'EMOTION_TEMPLATES', 'THE_REST', 'OBJECT_STYLE', 'PICKLES', 'FEWEST', 'WordError', 'word_token',
-           'LearntWord', 'add_word', 'rows_of', 'initial_word', 'learning', 'denoising_error', 'spread_timesteps',
-           'sentence', 'embed_each', 'Examples', 'make_examples', 'typical_std', 'renormalise', 'Recipe', 'WordLearner',
-           'swap_latents', 'HeldOut', 'save_word', 'load_word', 'default_init', 'learn_word', 'likeness', 'clip_eye',
-           'from_noise', 'TextualInversion', 'stored_word', 'read_faces', 'hold_out', 'word_sheet', 'Learnt', 'learn']
+           'LearntWord', 'add_word', 'rows_of', 'initial_word', 'learning', 'at_end', 'denoising_error',
+           'spread_timesteps', 'sentence', 'embed_each', 'Examples', 'make_examples', 'typical_std', 'renormalise',
+           'Recipe', 'WordLearner', 'swap_latents', 'HeldOut', 'save_word', 'load_word', 'default_init', 'learn_word',
+           'likeness', 'clip_eye', 'from_noise', 'TextualInversion', 'stored_word', 'read_faces', 'hold_out',
+           'word_sheet', 'Learnt', 'learn']
 
-# %% ../../nbs/20_textual_inversion.ipynb #f1ecdb83
+# %% ../../nbs/20_textual_inversion.ipynb #1a942efc
 import hashlib
 import json
 import re
@@ -30,7 +31,7 @@ from ..diffusion.inversion import Inversion, invert, progress_bar, timesteps, to
 from ..emotions import PROMPT_TEMPLATES, UnknownEmotion, get_emotion, prompt, vocabulary
 from ..faces import FaceError, align, detect, pick
 from ..images import ImageError, load_image, save_image, show_sheet, to_image, write_atomic
-from .hspace import UNCALIBRATED, FaceWalk, HSpaceEdit
+from .hspace import UNCALIBRATED, HSpaceEdit
 from .registry import register
 
 # %% ../../nbs/20_textual_inversion.ipynb #21752630
@@ -120,6 +121,15 @@ def learning(
     handle = _table(backbone).register_forward_hook(put)
     try: yield
     finally: handle.remove()
+
+# %% ../../nbs/20_textual_inversion.ipynb #d7c89783
+def at_end(
+    states,    # (B, L, D) text states
+    ids,       # (B, L) token ids
+    tokenizer, # whose end token counts
+) -> torch.Tensor: # (B, D)
+    "The state at the first end token of each sentence."
+    return states[torch.arange(len(ids), device=ids.device), (ids == tokenizer.eos_token_id).int().argmax(1)]
 
 # %% ../../nbs/20_textual_inversion.ipynb #815815cd
 def denoising_error(
