@@ -1780,8 +1780,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                               'emotion_synth.methods.emogen.spoken': ( 'emogen.html#spoken',
                                                                                        'emotion_synth/methods/emogen.py'),
                                               'emotion_synth.methods.emogen.sure': ('emogen.html#sure', 'emotion_synth/methods/emogen.py'),
-                                              'emotion_synth.methods.emogen.tokens_of': ( 'emogen.html#tokens_of',
-                                                                                          'emotion_synth/methods/emogen.py'),
                                               'emotion_synth.methods.emogen.trust': ( 'emogen.html#trust',
                                                                                       'emotion_synth/methods/emogen.py')},
             'emotion_synth.methods.hspace': { 'emotion_synth.methods.hspace.FaceWalk': ( 'hspace_method.html#facewalk',

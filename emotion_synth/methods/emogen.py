@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PLACEHOLDER', 'BARE', 'CARD', 'SpaceError', 'EmotionSpace', 'Gallery', 'make_gallery', 'SpaceObjective',
-           'measure_clouds', 'space_accuracy', 'learn_space', 'Mapper', 'make_mapper', 'tokens_of', 'spoken',
-           'held_out_shares', 'emotion_confidence', 'trust', 'sure', 'MapperObjective', 'EmotionWords', 'learn_mapper',
-           'draw_pictures', 'emotion_accuracy', 'semantic_clarity', 'pair_distances', 'semantic_diversity',
-           'frechet_distance', 'save_words', 'load_words', 'EmoGen', 'emoset_attributes', 'parser', 'main']
+           'measure_clouds', 'space_accuracy', 'learn_space', 'Mapper', 'make_mapper', 'spoken', 'held_out_shares',
+           'emotion_confidence', 'trust', 'sure', 'MapperObjective', 'EmotionWords', 'learn_mapper', 'draw_pictures',
+           'emotion_accuracy', 'semantic_clarity', 'pair_distances', 'semantic_diversity', 'frechet_distance',
+           'save_words', 'load_words', 'EmoGen', 'emoset_attributes', 'parser', 'main']
 
 # %% ../../nbs/22_emogen.ipynb #549d4cbd
 import argparse
@@ -233,13 +233,9 @@ def make_mapper(
     with torch.no_grad(): mapper.net[-1].weight.mul_(.1); mapper.net[-1].bias.zero_()
     return mapper.to(backbone.device)
 
-# %% ../../nbs/22_emogen.ipynb #6622f52c
+# %% ../../nbs/22_emogen.ipynb #a7696243
 #: Token in whose place the mapper's rows stand while it learns.
 PLACEHOLDER = "<emogen>"
-
-def tokens_of(backbone, sentences) -> torch.Tensor: # (B, L) int64
-    "Token ids of sentences, padded to the text encoder's length."
-    return backbone.tokens(sentences)
 
 def spoken(
     backbone,
@@ -289,7 +285,7 @@ def sure(shares, gallery) -> torch.Tensor: # (N,) in [0, 1]
     "How much of its own emotion each picture shows."
     return shares.gather(1, gallery.labels[:, None]).squeeze(1)
 
-# %% ../../nbs/22_emogen.ipynb #cdc2a867
+# %% ../../nbs/22_emogen.ipynb #b7b72345
 #: The original's sentence: the token and nothing else.
 BARE = ("{feeling}",)
 
@@ -308,8 +304,8 @@ class MapperObjective(nn.Module):
         self.token, = add_word(backbone, LearntWord(PLACEHOLDER, mapper.anchor[None]))
         said = [sentence(PLACEHOLDER, template=t) for t in templates]
         _check_fits(backbone, said)
-        self.ids, self.top = tokens_of(backbone, said), top_timestep(backbone.alphas_cumprod.float())
-        with torch.no_grad(): self.targets = self.meant(spoken(backbone, tokens_of(backbone, [sentence(w, template=templates[0]) for w in words]))[1]) if words else None
+        self.ids, self.top = backbone.tokens(said), top_timestep(backbone.alphas_cumprod.float())
+        with torch.no_grad(): self.targets = self.meant(spoken(backbone, backbone.tokens([sentence(w, template=templates[0]) for w in words]))[1]) if words else None
 
     def meant(self, end): return _unit(self.frozen[1](end))
 

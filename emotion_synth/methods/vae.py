@@ -90,13 +90,13 @@ def kl(mean, logvar):
     "Kullback-Leibler divergence (B,), in nats, of the posterior from the standard normal distribution."
     return .5 * (mean.square() + logvar.exp() - 1 - logvar).sum(1)
 
-# %% ../../nbs/24_vae.ipynb #4b8c2b42
+# %% ../../nbs/24_vae.ipynb #6528759f
 class TextbookObjective(nn.Module):
     "The evidence lower bound with unit variance of the pixels, a share for each number of the picture; for a `Trainer`."
     def __init__(self, vae): super().__init__(); self.vae = vae
 
-    def forward(self, x):
-        "Loss and numbers of faces (B, 3, H, W) in [-1, 1]."
+    def forward(self, x, points=None):
+        "Loss and numbers of faces (B, 3, H, W) in [-1, 1]; landmarks are no part of it."
         mean, logvar = self.vae.encode(x)
         y, cost = self.vae.decode(draw_latent(mean, logvar)), kl(mean, logvar).mean()
         return .5 * (y - x).square().mean() + cost / x[0].numel(), dict(psnr=psnr(x, y).mean().detach(), nats=cost.detach())
@@ -464,11 +464,10 @@ def lessons(data):
         return made | dict(points=((at - middle) / spread).to(x.device))
     return gather
 
-# %% ../../nbs/24_vae.ipynb #59a0125f
+# %% ../../nbs/24_vae.ipynb #0965222e
 def make_trainer(data, objective, out, minutes=None, steps=None, batch=16, lr=1e-3, seed=0, precision="bf16"):
     "A `Trainer` of an objective on `ImageShards`: renders early, real faces more and more."
     sampler, gather = BalancedSampler(data.records, data.split("train")), lessons(data)
-    if isinstance(objective, TextbookObjective): gather = lambda drawn, every=gather: dict(x=every(drawn)["x"])
     valid = data.split("valid") if len(data.split("valid")) else data.split("train")
     valid = [i for i in valid if data.records[i]["source"] != "render"] or list(valid)
     def draw(fraction, rng):
