@@ -265,23 +265,30 @@ def find_weights(name) -> Path:
         raise BackboneError(f"'{name}' is no embedded model ({', '.join(EMBEDDED)}), no folder and no diffusers id such as google/ddpm-ema-celebahq-256.")
     return _download(str(name))
 
-# %% ../../nbs/10_backbone.ipynb #af523d69
+# %% ../../nbs/10_backbone.ipynb #6ffbec9f
 _ROLES = dict(unet="unet", scheduler="scheduler", vae="vae", vqvae="vae", text_encoder="text_encoder", tokenizer="tokenizer")
+
+def _network(kind, folder):
+    "A network of the class `kind` from a folder's safetensors; pickled weights, which can run any program, are not opened."
+    if not any(folder.glob("*.safetensors")) and (pickled := sorted(p.name for end in ("bin", "pt", "ckpt") for p in folder.glob(f"*.{end}"))):
+        raise BackboneError(f"{folder} holds its weights as a pickle ({pickled[0]}) and not as .safetensors, and pickled weights are not opened: take a model that has them, "
+                            f"or convert this one where you trust it, with {kind.__name__}.from_pretrained(folder, use_safetensors=False).save_pretrained(folder).")
+    return kind.from_pretrained(folder, use_safetensors=True)
 
 def _part(folder, name, library, kind):
     "One component of a pipeline folder; old pixel pipelines keep theirs at the root."
     if library not in ("diffusers", "transformers"): raise BackboneError(f"{folder} asks for code from '{library}', which is neither diffusers nor transformers: it is not loaded.")
-    place = folder / name if (folder / name).is_dir() else folder
-    return getattr(importlib.import_module(library), kind).from_pretrained(place)
+    place, kind = folder / name if (folder / name).is_dir() else folder, getattr(importlib.import_module(library), kind)
+    return kind.from_pretrained(place) if name in ("scheduler", "tokenizer") else _network(kind, place)
 
-# %% ../../nbs/10_backbone.ipynb #2dd55e3d
+# %% ../../nbs/10_backbone.ipynb #2626285e
 def _load_pixel_unet(folder):
     "A bare UNet2DModel, with the scheduler beside it or Ho et al.'s linear one."
     from diffusers import DDPMScheduler, UNet2DModel
     kind = json.loads((folder / "config.json").read_text()).get("_class_name")
     if kind != "UNet2DModel": raise BackboneError(f"{folder} holds a {kind}, not a UNet2DModel: give the folder of the whole pipeline, the one with model_index.json.")
     beside = (folder / "scheduler_config.json").exists()
-    return dict(unet=UNet2DModel.from_pretrained(folder), scheduler=DDPMScheduler.from_pretrained(folder) if beside else DDPMScheduler())
+    return dict(unet=_network(UNet2DModel, folder), scheduler=DDPMScheduler.from_pretrained(folder) if beside else DDPMScheduler())
 
 # %% ../../nbs/10_backbone.ipynb #3512e311
 def load_parts(folder) -> dict: # keyword arguments of `Backbone`

@@ -141,7 +141,7 @@ def _unit(features):
     "Unit vectors (B, P) from what a CLIP returns, which is a tensor or an output object, depending on the version."
     return F.normalize(getattr(features, "pooler_output", features).float(), dim=-1)
 
-# %% ../../nbs/21_asyrp.ipynb #2be91cd2
+# %% ../../nbs/21_asyrp.ipynb #cf7fc91e
 @patch(cls_method=True)
 def from_pretrained(cls: ClipEye,
     name="face128", # an embedded name, a folder made by emotion_synth, or the folder or id of any `CLIPModel` such as openai/clip-vit-base-patch16
@@ -152,7 +152,7 @@ def from_pretrained(cls: ClipEye,
     known = find_weights(name) if str(name) in EMBEDDED else Path(name).expanduser()
     ours = next((f for f in (weights_dir(str(name)), known) if (f / "clip").is_dir()), None)
     if ours: return cls(load_clip(ours), CLIPTokenizer.from_pretrained(ours / "tokenizer"), pixels or ((.5,) * 3, (.5,) * 3))
-    return cls(CLIPModel.from_pretrained(name).float(), CLIPTokenizer.from_pretrained(name), pixels or OPENAI_PIXELS)
+    return cls(CLIPModel.from_pretrained(name, use_safetensors=True).float(), CLIPTokenizer.from_pretrained(name), pixels or OPENAI_PIXELS)
 
 # %% ../../nbs/21_asyrp.ipynb #9742bb6e
 @patch

@@ -207,7 +207,7 @@ def save(self: Personal, folder) -> Path:
     save_word(self.word, folder)
     return folder
 
-# %% ../../nbs/23_personalisation.ipynb #40acba7c
+# %% ../../nbs/23_personalisation.ipynb #5be95b6a
 def is_person(folder):
     "Whether a folder holds what `Personal.save` writes."
     folder = Path(folder).expanduser()
@@ -234,7 +234,7 @@ def load_person(
         layers = load_file(folder / LORA_FILE)
         if not _fits(backbone.unet, layers): raise PersonError(f"The person in {folder} was learnt on another model: load that one, or learn the person again on this one.")
         backbone.unet.load_lora_adapter(layers, prefix="unet", adapter_name="person")
-    else: backbone.unet = UNet2DConditionModel.from_pretrained(folder / "unet").to(backbone.device)
+    else: backbone.unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).to(backbone.device)
     backbone.unet.eval().requires_grad_(False)
     return Personal(backbone, word)
 

@@ -6,7 +6,7 @@
 __all__ = ['KEPT', 'NO_INSTRUCTIONS', 'PipelineError', 'open_model', 'build', 'PipelineMethod', 'TextToImage', 'ImageToImage',
            'noise_mask', 'has_attention_maps', 'growing_guidance', 'own_attention', 'LEditsPP', 'InstructPix2Pix']
 
-# %% ../../nbs/27_pipelines.ipynb #65c31e92
+# %% ../../nbs/27_pipelines.ipynb #90675d7f
 from contextlib import contextmanager
 
 import torch
@@ -15,21 +15,17 @@ from diffusers import (DPMSolverMultistepScheduler, LEditsPPPipelineStableDiffus
                        StableDiffusionInstructPix2PixPipeline, StableDiffusionPipeline)
 from fastcore.basics import patch
 
-from ..diffusion.backbone import Backbone, find_weights, load_parts
+from ..diffusion.backbone import Backbone
 from ..emotions import PROMPT_TEMPLATES, get_emotion, prompt
 from .registry import Method, register
 
-# %% ../../nbs/27_pipelines.ipynb #0acf3a2c
+# %% ../../nbs/27_pipelines.ipynb #3ffc4887
 class PipelineError(ValueError):
     "A Stable Diffusion pipeline cannot be built or asked; the message is one sentence that says what to do."
 
 def open_model(name) -> Backbone:
-    "A Stable Diffusion 1 or 2 from an embedded name, a folder, a diffusers id or a `Backbone`, from safetensors only. `PipelineError`, and `BackboneError` where it cannot be found."
-    if not isinstance(name, Backbone):
-        folder = find_weights(name)
-        for part in ("unet", "vae", "text_encoder"):
-            if (folder/part).is_dir() and not any((folder/part).glob("*.safetensors")): raise PipelineError(f"The {part} of '{name}' holds no .safetensors file, and pickled weights are not opened: take a model that has them.")
-        name = Backbone(**load_parts(folder))
+    "A Stable Diffusion 1 or 2 from an embedded name, a folder, a diffusers id or a `Backbone`. `PipelineError`, and `BackboneError` where it cannot be found or is no safetensors."
+    if not isinstance(name, Backbone): name = Backbone.from_pretrained(name)
     if name.vae is None or name.text_encoder is None: raise PipelineError("This model has no autoencoder or no text encoder, and a Stable Diffusion pipeline needs both: take a Stable Diffusion 1 or 2, such as face128.")
     return name
 

@@ -8,9 +8,9 @@ __all__ = ['WIDTHS', 'SHOWN', 'ALONG', 'CARD', 'StyleGANError', 'EqualLinear', '
            'r1_penalty', 'disturb', 'StyleGAN', 'GanTrainer', 'save_stylegan', 'gan_report', 'load_stylegan',
            'world_batches', 'train_gan', 'many_w', 'ganspace', 'Encoder', 'make_encoder', 'leashes',
            'InversionObjective', 'save_encoder', 'load_encoder', 'encoder_report', 'train_encoder', 'invert_faces',
-           'softmax_regression', 'separate', 'conditional', 'Compass', 'load_compass', 'learn_reading', 'pair_changes',
-           'plane_changes', 'stretch', 'Address', 'StyleGANEdit', 'encode_all', 'learn_compass', 'find_directions',
-           'convert_nvidia', 'convert_file', 'export_stylegan', 'parser', 'main']
+           'softmax_regression', 'separate', 'conditional', 'Compass', 'load_compass', 'learn_reading', 'pairs_of',
+           'pair_changes', 'picture_changes', 'plane_changes', 'stretch', 'Address', 'StyleGANEdit', 'encode_all',
+           'learn_compass', 'find_directions', 'convert_nvidia', 'convert_file', 'export_stylegan', 'parser', 'main']
 
 # %% ../../nbs/25_stylegan.ipynb #f5255627
 import argparse
@@ -159,9 +159,9 @@ class Synthesis(nn.Module):
             image = self.to_rgb[i // 2](x, ws[:, i + 1]) + (enlarge(image, self.filter) if i else 0.)
         return image
 
-# %% ../../nbs/25_stylegan.ipynb #4a03f5ce
-#: Channels at 4, 8, 16, 32 and 64 px: three million parameters.
-WIDTHS = (256, 256, 160, 96, 48)
+# %% ../../nbs/25_stylegan.ipynb #019d183c
+#: Channels at 4, 8, 16, 32 and 64 px: 2.7 million parameters.
+WIDTHS = (256, 256, 128, 64, 32)
 
 class Generator(nn.Module):
     "z (B, z_dim) -> pictures (B, 3, size, size) in about [-1, 1] (Karras et al. 2020a): `mapping`, then `synthesis`."
@@ -275,17 +275,17 @@ class StyleGAN(nn.Module):
         "Logits (B,) of pictures (B, 3, S, S) that are disturbed first."
         return self.discriminator(disturb(x, self.p))
 
-# %% ../../nbs/25_stylegan.ipynb #bcf371ca
+# %% ../../nbs/25_stylegan.ipynb #73727951
 class GanTrainer(Trainer):
     "Trains a `StyleGAN`: non-saturating loss, lazy R1, adaptive disturbance towards a mean sign of .6 (Karras et al. 2020b), moving average of the generator."
     def __init__(self,
         gan, draw, out, budget, # as of `Trainer`; `draw` or `gather` gives dict(x=real pictures (B, 3, S, S))
         lr=2e-3,            # of both players
-        gamma=.1,           # price of the discriminator's slope
+        gamma=.05,          # price of the discriminator's slope
         every=16,           # steps between two charges
         half_life=10_000,   # pictures after which the moving average has forgotten half
         ada_images=100_000, # pictures in which p may rise from 0 to 1
-        batch=32,           # pictures in a step, for the half-life
+        batch=16,           # pictures in a step, for the half-life
         **kwargs,           # of `Trainer`: report, precision, seed, log_every, save_minutes, gather, workers
     ):
         self.gamma, self.every, self.ada_images, self.memory = gamma, every, ada_images, .5 ** (batch / half_life)
@@ -295,7 +295,7 @@ class GanTrainer(Trainer):
         "Both players learn, each at its pace; the generator alone is averaged."
         gan, pace = self.plain.to(self.accelerator.device), self.every / (self.every + 1)
         players = [dict(params=list(gan.generator.parameters()), rate=1., betas=(0., .99)), dict(params=list(gan.discriminator.parameters()), rate=pace, betas=(0., .99 ** pace))]
-        self.optimiser = self.accelerator.prepare(torch.optim.Adam(players, self.lr, eps=1e-8))
+        self.optimiser = self.accelerator.prepare(torch.optim.Adam(players, self.lr, eps=1e-8, fused=True))
         self.ema = EMA(gan.generator, self.memory)
 
 # %% ../../nbs/25_stylegan.ipynb #d30afcba
@@ -307,7 +307,7 @@ def move(self: GanTrainer, player, loss):
         if g is not None: p.grad = torch.nan_to_num(self.accelerator.reduce(g, "mean") if self.accelerator.num_processes > 1 else g, 0., 0., 0.)
     self.optimiser.step(); self.optimiser.zero_grad(set_to_none=True)
 
-# %% ../../nbs/25_stylegan.ipynb #a4452ff0
+# %% ../../nbs/25_stylegan.ipynb #0b5878d4
 @patch
 def train_step(self: GanTrainer, drawn):
     "One move of each player; every so often R1 and a new `p`. Returns the batch size and the detached numbers."
@@ -315,10 +315,11 @@ def train_step(self: GanTrainer, drawn):
     for group in self.optimiser.param_groups: group["lr"] = self.lr * group["rate"] * lr_factor(self.step, self.budget.fraction(self.step), decay=.2)
     ws = gan.generator.mixed(len(real))
     gan.generator.mapping.w_avg.lerp_(ws[:, 0].detach().mean(0), .005)
-    with self.accelerator.autocast(): lost = F.softplus(-gan.judge(gan.generator.synthesis(ws))).mean()
+    with self.accelerator.autocast():
+        fake = gan.generator.synthesis(ws)
+        lost = F.softplus(-gan.judge(fake)).mean()
     self.move(gan.generator, lost)
-    with torch.no_grad(), self.accelerator.autocast(): fake = gan.generator.synthesis(gan.generator.mixed(len(real)))
-    with self.accelerator.autocast(): yes, no = gan.judge(real), gan.judge(fake)
+    with self.accelerator.autocast(): yes, no = gan.judge(real), gan.judge(fake.detach())
     self.move(gan.discriminator, F.softplus(-yes).mean() + F.softplus(no).mean())
     numbers = dict(g=lost.detach(), real=yes.detach().mean(), fake=no.detach().mean(), sign=yes.detach().sign().mean(), p=gan.p.clone())
     if self.step % self.every == 0: numbers |= self.charge(real)
@@ -570,20 +571,40 @@ def load_compass(folder=None) -> Compass:
     if not path.exists(): raise StyleGANError(f"{path.parent} holds no directions (directions.safetensors): find them with `python -m emotion_synth.methods.stylegan directions --stylegan {path.parent} --data FACEWORLD`.")
     return Compass(**{k: v.float() for k, v in load_file(path).items()})
 
-# %% ../../nbs/25_stylegan.ipynb #b1890305
+# %% ../../nbs/25_stylegan.ipynb #267345fb
 def learn_reading(codes, emotions, **kwargs):
     "Weight and bias of a `Compass` from the encoder's ws (N, num_ws, W) of faces and the names of what they show, all of them in `SHOWN`."
     labels = torch.tensor([SHOWN.index(e) for e in emotions], device=codes.device)
     return softmax_regression(codes.flatten(1), F.one_hot(labels, len(SHOWN)), **kwargs)
 
+def pairs_of(emotions, series):
+    "(M, 3): place in `SHOWN`, index of a face that shows it, index of the neutral face of the same series."
+    calm = {s: i for i, (s, e) in enumerate(zip(series, emotions)) if e == "neutral" and s}
+    return torch.tensor([(SHOWN.index(e), i, calm[s]) for i, (s, e) in enumerate(zip(series, emotions)) if e != "neutral" and s in calm]).reshape(-1, 3)
+
 def pair_changes(codes, emotions, series):
     "(len(SHOWN), num_ws, W): mean difference in W+ from the neutral face of the same series; zero for what is never shown."
-    calm = {s: i for i, (s, e) in enumerate(zip(series, emotions)) if e == "neutral"}
-    changes = torch.zeros(len(SHOWN), *codes.shape[1:], device=codes.device)
-    for k, name in enumerate(SHOWN[1:], 1):
-        pairs = [(i, calm[s]) for i, (s, e) in enumerate(zip(series, emotions)) if e == name and s in calm]
-        if pairs: changes[k] = torch.stack([codes[i] - codes[j] for i, j in pairs]).mean(0)
+    changes, (k, i, j) = torch.zeros(len(SHOWN), *codes.shape[1:], device=codes.device), pairs_of(emotions, series).T
+    for n in k.unique(): changes[n] = (codes[i[k == n]] - codes[j[k == n]]).mean(0)
     return changes
+
+def picture_changes(generator, encoder, faces, codes, emotions, series, steps=300, batch=32, lr=.03, leash=.003):
+    """(len(SHOWN), num_ws, W): the changes that make of the neutral face's picture what the photos of the same series change into, by gradient descent through the generator.
+
+    faces (N, 3, S, S) are the photos of the codes (N, num_ws, W); starts at `pair_changes`; `leash` is the price of a change's mean square, in units of the cloud's width."""
+    pairs, rng, where = pairs_of(emotions, series), np.random.default_rng(0), feature_weight(faces.shape[-1], faces.device)
+    with torch.inference_mode(False), torch.enable_grad():
+        codes, at = codes.clone(), (pair_changes(codes, emotions, series) / encoder.scale).requires_grad_()
+        optimiser = torch.optim.Adam([at], lr)
+        for step in progress_bar(range(steps), "drawing changes"):
+            optimiser.param_groups[0]["lr"] = lr * (.5 + .5 * math.cos(math.pi * step / steps))
+            k, i, j = pairs[torch.from_numpy(rng.choice(len(pairs), batch))].T
+            with torch.no_grad(): calm = generator.synthesis(codes[j], "const")
+            change = generator.synthesis(codes[j] + encoder.scale * at[k], "const") - calm
+            loss = laplacian(change, faces[i] - faces[j], weight=where) + leash * at[k].square().mean()
+            at.grad, = torch.autograd.grad(loss, at)
+            optimiser.step()
+        return (encoder.scale * at).detach()
 
 # %% ../../nbs/25_stylegan.ipynb #b48f04b0
 def plane_changes(generator, encoder, weight, bias, n=4000, share=.1, apart=True):
@@ -602,8 +623,8 @@ def plane_changes(generator, encoder, weight, bias, n=4000, share=.1, apart=True
     free = [F.normalize(conditional(n, torch.stack(normals[:k] + normals[k + 1:])), dim=0) if apart else n for k, n in enumerate(normals)]
     return torch.stack([torch.zeros_like(w[0]), *(l * n for l, n in zip(lengths, free))])[:, None].repeat(1, generator.synthesis.num_ws, 1)
 
-# %% ../../nbs/25_stylegan.ipynb #75ca5c1e
-def stretch(generator, encoder, compass, lengths=(1., 1.5, 2., 2.5, 3., 4.), n=48, sure=.8) -> Compass:
+# %% ../../nbs/25_stylegan.ipynb #b6166408
+def stretch(generator, encoder, compass, lengths=(1., 1.5, 2., 2.5, 3., 4.), n=48, sure=.9) -> Compass:
     "The compass with every direction at the length at which invented faces, made neutral, are read as the emotion."
     w = generator.everywhere(many_w(generator, n, seed=2))
     with torch.no_grad():
@@ -659,31 +680,35 @@ class StyleGANEdit(Method):
         with torch.no_grad(): x = self.generator.synthesis(ws, "const")
         return F.interpolate(x, size=tuple(size), mode="bicubic", antialias=True).clamp(-1, 1)[0]
 
-# %% ../../nbs/25_stylegan.ipynb #1b0ba581
-#: Ways to find directions: (generator, encoder, codes, emotions, series, weight, bias) -> changes.
-ALONG = dict(pairs=lambda generator, encoder, codes, emotions, series, weight, bias: pair_changes(codes, emotions, series),
-             planes=lambda generator, encoder, codes, emotions, series, weight, bias: plane_changes(generator, encoder, weight, bias))
+# %% ../../nbs/25_stylegan.ipynb #c6c02aac
+#: Ways to find directions.
+ALONG = ("pictures", "pairs", "planes")
 
 @torch.no_grad()
-def encode_all(encoder, faces, size, batch=128):
-    "ws (N, num_ws, W) of faces (N, 3, H, W), or of an iterable of such batches."
-    parts = faces.split(batch) if torch.is_tensor(faces) else faces
-    return torch.cat([encoder(F.interpolate(x, size=size, mode="area")) for x in parts])
+def encode_all(encoder, faces, batch=128):
+    "ws (N, num_ws, W) of faces (N, 3, S, S) at the generator's size."
+    return torch.cat([encoder(x) for x in faces.split(batch)])
 
-def learn_compass(generator, encoder, codes, emotions, series, along="pairs") -> Compass:
-    "A `Compass` from the encoder's ws (N, num_ws, W) of labelled faces; raises `StyleGANError` when something is missing."
+def learn_compass(generator, encoder, faces, emotions, series, along="pictures") -> Compass:
+    "A `Compass` from labelled faces (N, 3, S, S) at the generator's size; raises `StyleGANError` when something is missing."
     if along not in ALONG: raise StyleGANError(f"{along!r} is no way to find directions: choose {' or '.join(ALONG)}.")
     if absent := set(SHOWN) - set(emotions): raise StyleGANError(f"No face shows {', '.join(sorted(absent))}: directions need faces of {', '.join(SHOWN)}.")
+    codes = encode_all(encoder, faces)
     weight, bias = learn_reading(codes, emotions)
-    return stretch(generator, encoder, Compass(ALONG[along](generator, encoder, codes, emotions, series, weight, bias), weight, bias))
+    if along != "planes" and (alone := set(range(1, len(SHOWN))) - set(pairs_of(emotions, series)[:, 0].tolist())):
+        raise StyleGANError(f"No series shows {', '.join(SHOWN[k] for k in sorted(alone))} beside a neutral face: {along} needs series, or find directions along planes.")
+    if along == "pairs": changes = pair_changes(codes, emotions, series)
+    elif along == "planes": changes = plane_changes(generator, encoder, weight, bias)
+    else: changes = picture_changes(generator, encoder, faces, codes, emotions, series)
+    return stretch(generator, encoder, Compass(changes, weight, bias))
 
 @patch
-def fit(self: StyleGANEdit, faces, emotions, series, along="pairs"):
+def fit(self: StyleGANEdit, faces, emotions, series, along="pictures"):
     "Find directions on faces (N, 3, H, W) that show `emotions` (names in `SHOWN`); faces of one `series` show one person in one light. Returns the method."
-    self.compass = learn_compass(self.generator, self.encoder, encode_all(self.encoder, faces, self.generator.size), emotions, series, along)
+    self.compass = learn_compass(self.generator, self.encoder, F.interpolate(faces, size=self.generator.size, mode="area"), emotions, series, along)
     return self
 
-# %% ../../nbs/25_stylegan.ipynb #fc8780f0
+# %% ../../nbs/25_stylegan.ipynb #422788db
 def find_directions(a):
     "The stage `directions` of the command line."
     generator, encoder = load_stylegan(a.stylegan), load_encoder(a.stylegan)
@@ -692,10 +717,11 @@ def find_directions(a):
     series = [i for i in strong if data.records[i].get("series")]
     others = np.random.default_rng(0).permutation([i for i in strong if not data.records[i].get("series")])[:a.most]
     ids, device = np.array([*series, *others], int), "cuda" if torch.cuda.is_available() else "cpu"
-    faces, (generator, encoder) = faces_of(data), (m.to(device) for m in (generator, encoder))
-    codes = encode_all(encoder, (faces(p).to(device) for p in progress_bar(np.array_split(ids, max(1, len(ids) // 128)), "encoding")), generator.size)
+    read, (generator, encoder) = faces_of(data), (m.to(device) for m in (generator, encoder))
+    parts = progress_bar(np.array_split(ids, max(1, len(ids) // 128)), "reading faces")
+    faces = torch.cat([F.interpolate(read(p).to(device), size=generator.size, mode="area") for p in parts])
     told = [data.records[i] for i in ids]
-    compass = learn_compass(generator, encoder, codes, [r["emotion"] for r in told], [r.get("series") for r in told], a.along)
+    compass = learn_compass(generator, encoder, faces, [r["emotion"] for r in told], [r.get("series") for r in told], a.along)
     Compass(**{k: v.cpu() for k, v in compass.__dict__.items()}).save(a.stylegan)
 
 # %% ../../nbs/25_stylegan.ipynb #61dc50b2
@@ -764,24 +790,24 @@ def export_stylegan(a):
         (Path(folder) / "MODEL_CARD.md").write_text(CARD.format(measured=table), encoding="utf-8")
     write_folder(a.out, fill)
 
-# %% ../../nbs/25_stylegan.ipynb #ef16fa08
-def _crowd_options(p, batch, lr):
+# %% ../../nbs/25_stylegan.ipynb #bd3a5658
+def _crowd_options(p, batch, lr, crowd):
     training_options(p, batch, lr)
-    p.add_argument("--crowd", type=float, default=.5, help="share of the pictures that are reshaped into other people (.5)")
+    p.add_argument("--crowd", type=float, default=crowd, help=f"share of the pictures that are reshaped into other people ({crowd:g})")
 
 def parser():
     "The command line of this module."
     p = argparse.ArgumentParser(prog="python -m emotion_synth.methods.stylegan", description="Train a StyleGAN2 of faces and what belongs to it.")
     stage = add_stages(p)
-    q = stage("train", train_gan); _crowd_options(q, 32, 2e-3)
+    q = stage("train", train_gan); _crowd_options(q, 16, 2e-3, .2)
     q.add_argument("--widths", type=lambda text: tuple(int(o) for o in text.split(",")), default=WIDTHS, help="channels from 4 px on; as many sizes as numbers")
-    q.add_argument("--gamma", type=float, default=.1, help="price of the discriminator's slope (.1)")
+    q.add_argument("--gamma", type=float, default=.05, help="price of the discriminator's slope (.05)")
     q.add_argument("--ada-images", type=int, default=100_000, help="pictures in which p may rise from 0 to 1")
-    q = stage("encoder", train_encoder); _crowd_options(q, 32, 1e-3)
+    q = stage("encoder", train_encoder); _crowd_options(q, 32, 1e-3, .5)
     q.add_argument("--stylegan", required=True, help="folder of the generator, such as RUN/generator")
     q = stage("directions", find_directions)
     for o in ("--data", "--stylegan"): q.add_argument(o, required=True)
-    q.add_argument("--along", choices=tuple(ALONG), default="pairs"); q.add_argument("--most", type=int, default=20_000, help="labelled faces without a series (20000)")
+    q.add_argument("--along", choices=ALONG, default="pictures"); q.add_argument("--most", type=int, default=20_000, help="labelled faces without a series (20000)")
     q = stage("export", export_stylegan)
     for o in ("--stylegan", "--out"): q.add_argument(o, required=True)
     q.add_argument("--numbers", help="json of measured numbers for the model card")
