@@ -257,7 +257,7 @@ def save_state(path, # `.safetensors`; a `.json` goes beside it
     save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temp, metadata=dict(numbers=json.dumps(numbers)))
     os.replace(temp, path)
 
-# %% ../../nbs/11_training.ipynb #eb75d76c
+# %% ../../nbs/11_training.ipynb #474a3cb1
 def load_state(path, module, optimiser, ema):
     "Fill module, optimiser and moving average from a checkpoint; returns the numbers saved with it."
     with safe_open(path, "pt") as f:
@@ -268,6 +268,8 @@ def load_state(path, module, optimiser, ema):
     state = optimiser.state_dict()
     for k, v in part("optimiser").items(): state["state"].setdefault(int(k.split("/")[0]), {})[k.split("/")[1]] = v
     optimiser.load_state_dict(state)
+    for parameter, held in optimiser.state.items(): # in the parameter's own memory layout, as fused optimisers want it
+        held.update({k: torch.empty_like(parameter).copy_(v) for k, v in held.items() if v.shape == parameter.shape})
     return numbers
 
 # %% ../../nbs/11_training.ipynb #44cc454d
