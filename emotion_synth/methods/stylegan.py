@@ -276,7 +276,7 @@ class StyleGAN(nn.Module):
         "Logits (B,) of pictures (B, 3, S, S) that are disturbed first."
         return self.discriminator(disturb(x, self.p))
 
-# %% ../../nbs/25_stylegan.ipynb #e77c51d0
+# %% ../../nbs/25_stylegan.ipynb #11a931de
 class GanTrainer(Trainer):
     "Trains a `StyleGAN`: non-saturating loss, lazy R1, adaptive disturbance towards a mean sign of .6 (Karras et al. 2020b), moving average of the generator."
     def __init__(self,
@@ -296,9 +296,9 @@ class GanTrainer(Trainer):
     def prepare(self, rates, weight_decay):
         "Both players learn, each at its pace; the generator alone is averaged."
         gan, pace = self.plain.to(self.accelerator.device), self.every / (self.every + 1)
-        players = [dict(params=list(gan.generator.parameters()), rate=1., betas=(0., .99)), dict(params=list(gan.discriminator.parameters()), rate=pace, betas=(0., .99 ** pace))]
         gpu = self.accelerator.device.type == "cuda"
-        self.optimiser = self.accelerator.prepare(torch.optim.Adam(players, torch.tensor(self.lr, device=self.accelerator.device) if gpu else self.lr, eps=1e-8, fused=True, capturable=gpu))
+        player = lambda net, rate: dict(params=list(net.parameters()), lr=torch.tensor(self.lr, device=self.accelerator.device) if gpu else self.lr, rate=rate, betas=(0., .99 ** rate))
+        self.optimiser = self.accelerator.prepare(torch.optim.Adam([player(gan.generator, 1.), player(gan.discriminator, pace)], eps=1e-8, fused=True, capturable=gpu))
         self.ema = EMA(gan.generator, self.memory)
 
 # %% ../../nbs/25_stylegan.ipynb #76969f43
