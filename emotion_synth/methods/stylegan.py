@@ -13,7 +13,7 @@ __all__ = ['WIDTHS', 'SHOWN', 'ALONG', 'CARD', 'StyleGANError', 'EqualLinear', '
            'picture_changes', 'plane_changes', 'stretch', 'Address', 'StyleGANEdit', 'encode_all', 'learn_compass',
            'find_directions', 'convert_nvidia', 'convert_file', 'export_stylegan', 'parser', 'main']
 
-# %% ../../nbs/25_stylegan.ipynb #f5255627
+# %% ../../nbs/25_stylegan.ipynb #cca434ff
 import argparse
 import json
 import math
@@ -30,7 +30,7 @@ from torch import nn
 from ..diffusion.backbone import weights_dir
 from ..diffusion.inversion import progress_bar
 from ..diffusion.training import (EMA, BalancedSampler, Budget, ImageShards, Trainer, TrainingError, add_stages, faces_of, feature_weight, laplacian,
-                                              lr_factor, psnr, reshape, run_stage, save_sheet, source_weights, training_options, write_folder)
+                                              lr_factor, psnr, reshape, run_stage, save_sheet, source_weights, to_batch, training_options, write_folder)
 from ..emotions import SIX, get_emotion
 from ..images import write_atomic
 from .registry import Method, register
@@ -360,16 +360,25 @@ def charge(self: GanTrainer, real):
     self.move(self.plain.discriminator, penalty * (self.gamma / 2 * self.every))
     return dict(r1=penalty.detach())
 
-# %% ../../nbs/25_stylegan.ipynb #fecbd69c
-def _write_half(module, path):
-    "The state of a module in half precision, as safetensors."
-    write_atomic(path, save({k: v.detach().half().contiguous().cpu() for k, v in module.state_dict().items()}))
+# %% ../../nbs/25_stylegan.ipynb #bac7152a
+def _save_net(net, folder, name, config):
+    "A network with a `config` as CONFIG.json and fp16 NAME.safetensors in `folder`; other files there are left alone."
+    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / f"{name}.safetensors", save({k: v.detach().half().contiguous().cpu() for k, v in net.state_dict().items()}))
+    write_atomic(folder / f"{config}.json", (json.dumps(net.config) + "\n").encode())
+
+def _load_net(kind, folder, name, config, absent):
+    "The float32 network of a folder (None: the embedded one), frozen; `absent` ends the sentence of the `StyleGANError` where there is none: what the folder does not hold, and what to do."
+    folder = Path(folder) if folder else weights_dir("stylegan")
+    weights, told = folder / f"{name}.safetensors", folder / f"{config}.json"
+    if not weights.exists() or not told.exists(): raise StyleGANError(f"{folder} holds no {absent}")
+    net = kind(**json.loads(told.read_text()))
+    net.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
+    return net.eval().requires_grad_(False)
 
 def save_stylegan(generator, folder):
     "A `Generator` as config.json and fp16 generator.safetensors in `folder`; other files there are left alone."
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    _write_half(generator, folder / "generator.safetensors")
-    write_atomic(folder / "config.json", (json.dumps(generator.config) + "\n").encode())
+    _save_net(generator, folder, "generator", "config")
 
 def gan_report(seed=0, rows=4, columns=10):
     "A report for the `GanTrainer`: folder `generator` and a sheet of uncurated samples."
@@ -382,15 +391,11 @@ def gan_report(seed=0, rows=4, columns=10):
         return dict(p=gan.p, std=x.std(0).mean())
     return report
 
-# %% ../../nbs/25_stylegan.ipynb #0d6eee74
+# %% ../../nbs/25_stylegan.ipynb #18639b18
 def load_stylegan(folder=None) -> Generator:
     "The float32 `Generator` of a folder with config.json and generator.safetensors (None: the embedded one). `StyleGANError` says what is missing."
-    folder = Path(folder) if folder else weights_dir("stylegan")
-    if not (folder / "generator.safetensors").exists() or not (folder / "config.json").exists():
-        raise StyleGANError(f"{folder} holds no StyleGAN: it needs config.json and generator.safetensors, from `python -m emotion_synth.methods.stylegan train` and `export`, or from `convert` for NVIDIA's networks.")
-    generator = Generator(**json.loads((folder / "config.json").read_text()))
-    generator.load_state_dict({k: v.float() for k, v in load_file(folder / "generator.safetensors").items()})
-    return generator.eval().requires_grad_(False)
+    return _load_net(Generator, folder, "generator", "config",
+                     "StyleGAN: it needs config.json and generator.safetensors, from `python -m emotion_synth.methods.stylegan train` and `export`, or from `convert` for NVIDIA's networks.")
 
 # %% ../../nbs/25_stylegan.ipynb #fef56ec2
 def world_batches(folder, batch=32, size=64, real=(.6, .8), photos=.35, crowd=.5, among=lambda records: np.ones(len(records), bool)):
@@ -462,7 +467,7 @@ class Reader(Tower):
 
     def amounts(self, x): return self(x).softmax(1)
 
-# %% ../../nbs/25_stylegan.ipynb #d357e718
+# %% ../../nbs/25_stylegan.ipynb #fd56b333
 def claimed(record) -> torch.Tensor: # (len(SHOWN),), sums to 1
     "How much of each emotion a record of the face world says there is; a shade is its family at the shade's intensity, and what is missing to 1 is neutral."
     e, told = get_emotion(record["emotion"]), torch.zeros(len(SHOWN))
@@ -483,7 +488,7 @@ def unlike(reader, x, y):
     return sum((unit(a) - unit(b)).square().sum(1).mean() for a, b in zip(reader.look(x), reader.look(y)))
 
 class ReadingObjective(nn.Module):
-    "Teaches a reader: pictures x (B, 3, S, S) and what is claimed of them (B, len(SHOWN)). Half of them are disturbed, a third are soft."
+    "Teaches a reader: pictures x (B, 3, S, S) and what is claimed of them (B, len(SHOWN)). They are disturbed, each way with the probability .5, and a third are soft."
     def __init__(self, reader):
         super().__init__()
         self.reader = reader
@@ -493,32 +498,22 @@ class ReadingObjective(nn.Module):
         x = disturb(x, .5)
         x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < .3, F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear"), x)
         seen = self.reader(x)
-        return -(told * seen.log_softmax(1)).sum(1).mean(), dict(right=(seen.argmax(1) == told.argmax(1)).float().mean())
+        return F.cross_entropy(seen, told), dict(right=(seen.argmax(1) == told.argmax(1)).float().mean())
 
-# %% ../../nbs/25_stylegan.ipynb #8be391cb
+# %% ../../nbs/25_stylegan.ipynb #53267fb5
 def save_tower(tower, folder, name):
     "A `Reader` or `Encoder` as NAME.json and fp16 NAME.safetensors in `folder`."
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    _write_half(tower, folder / f"{name}.safetensors")
-    write_atomic(folder / f"{name}.json", (json.dumps(tower.config) + "\n").encode())
-
-def _load_tower(kind, name, folder, how):
-    "The network NAME of a folder (None: the embedded one), frozen; `how` ends the sentence of the `StyleGANError` where there is none."
-    folder = Path(folder) if folder else weights_dir("stylegan")
-    if not (folder / f"{name}.safetensors").exists() or not (folder / f"{name}.json").exists(): raise StyleGANError(f"{folder} holds no {name} ({name}.safetensors): {how}.")
-    net = kind(**json.loads((folder / f"{name}.json").read_text()))
-    net.load_state_dict({k: v.float() for k, v in load_file(folder / f"{name}.safetensors").items()})
-    return net.eval().requires_grad_(False)
+    _save_net(tower, folder, name, name)
 
 def load_reader(folder=None) -> Reader:
     "The reader of a folder (None: the embedded one). `StyleGANError` where there is none."
-    return _load_tower(Reader, "reader", folder, "teach one with `python -m emotion_synth.methods.stylegan reader --data FACEWORLD --out RUN`, which leaves it in RUN/reader")
+    return _load_net(Reader, folder, "reader", "reader",
+                     "reader (reader.safetensors): teach one with `python -m emotion_synth.methods.stylegan reader --data FACEWORLD --out RUN`, which leaves it in RUN/reader.")
 
-# %% ../../nbs/25_stylegan.ipynb #42a2e535
+# %% ../../nbs/25_stylegan.ipynb #bf133bd9
 def _small_faces(data, ids, size, parts=128):
-    "Faces (N, 3, size, size) of a face world."
-    read = faces_of(data)
-    return torch.cat([F.interpolate(read(p), size=size, mode="area") for p in progress_bar(np.array_split(np.asarray(ids, int), max(1, len(ids) // parts)), "reading faces")])
+    "Faces (N, 3, size, size) of a face world, on the CPU."
+    return torch.cat([F.interpolate(to_batch(data.images(p)), size=size, mode="area") for p in progress_bar(np.array_split(np.asarray(ids, int), max(1, len(ids) // parts)), "reading faces")])
 
 def reader_report(faces, told):
     "A report for the `Trainer`: folder `reader`, and the share of faces (n, 3, S, S) whose strongest claim (n, len(SHOWN)) is read."
@@ -545,7 +540,7 @@ def train_reader(a):
         "Pictures, and what is claimed of them."
         faces = gather(drawn)["x"]
         return dict(x=faces, told=told[torch.as_tensor(drawn[0])].to(faces.device))
-    return Trainer(ReadingObjective(Reader()), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, report=reader_report(_small_faces(data, clear, a.size).cpu(), told[clear]),
+    return Trainer(ReadingObjective(Reader()), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, report=reader_report(_small_faces(data, clear, a.size), told[clear]),
                    precision=a.precision, seed=a.seed, gather=labelled, workers=a.workers)
 
 # %% ../../nbs/25_stylegan.ipynb #a5c96990
@@ -590,12 +585,13 @@ class InversionObjective(nn.Module):
         read = unlike(self.reader, back, x)
         return .3 * known + picture + .1 * read + .01 * far + .01 * apart, dict(known=known.detach(), psnr=psnr(back, x).mean().detach(), read=read.detach(), far=far.detach(), apart=apart.detach())
 
-# %% ../../nbs/25_stylegan.ipynb #06873045
+# %% ../../nbs/25_stylegan.ipynb #cb31b875
 def load_encoder(folder=None) -> Encoder:
     "The encoder that lies beside a generator (None: the embedded one). `StyleGANError` where there is none."
-    return _load_tower(Encoder, "encoder", folder, "teach one with `python -m emotion_synth.methods.stylegan encoder --stylegan RUN/generator --reader RUN/reader --data FACEWORLD --out RUN`")
+    return _load_net(Encoder, folder, "encoder", "encoder",
+                     "encoder (encoder.safetensors): teach one with `python -m emotion_synth.methods.stylegan encoder --stylegan RUN/generator --reader RUN/reader --data FACEWORLD --out RUN`.")
 
-# %% ../../nbs/25_stylegan.ipynb #9f643671
+# %% ../../nbs/25_stylegan.ipynb #f0ddb32b
 def encoder_report(valid):
     "A report for the `Trainer`: folder `stylegan` with generator and encoder, a sheet of validation faces (n, 3, S, S) and their mean PSNR in dB."
     def report(objective, out, step):
@@ -611,7 +607,7 @@ def train_encoder(a):
     "The stage `encoder` of the command line."
     generator, reader = load_stylegan(a.stylegan), load_reader(a.reader)
     data, draw, gather = world_batches(a.data, a.batch, generator.size, crowd=a.crowd)
-    valid = _small_faces(data, np.random.default_rng(0).permutation(_valid(data))[:64], generator.size).cpu()
+    valid = _small_faces(data, np.random.default_rng(0).permutation(_valid(data))[:64], generator.size)
     return Trainer(InversionObjective(make_encoder(generator), generator, reader), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, report=encoder_report(valid), precision=a.precision,
                    seed=a.seed, gather=gather, workers=a.workers)
 
@@ -641,7 +637,7 @@ def invert_faces(
             optimiser.step()
         return ws_of().detach().contiguous()
 
-# %% ../../nbs/25_stylegan.ipynb #23849ac4
+# %% ../../nbs/25_stylegan.ipynb #06b344d9
 def softmax_regression(x, target, decay=1e-3, iterations=60):
     "Weights (K, D) and bias (K,) of the linear classifier of x (N, D) with soft labels `target` (N, K); x is standardised inside, the answer is for x as it came."
     mean, std = x.mean(0), x.std(0) + 1e-6
@@ -650,7 +646,7 @@ def softmax_regression(x, target, decay=1e-3, iterations=60):
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=iterations, line_search_fn="strong_wolfe")
     def loss():
         "Cross-entropy and weight decay, with their gradient."
-        value = -(target * F.log_softmax(seen @ weight.T + bias, 1)).sum(1).mean() + decay * weight.square().sum()
+        value = F.cross_entropy(seen @ weight.T + bias, target) + decay * weight.square().sum()
         weight.grad, bias.grad = torch.autograd.grad(value, (weight, bias))
         return value
     optimiser.step(loss)
@@ -692,7 +688,7 @@ def load_compass(folder=None) -> Compass:
     if not path.exists(): raise StyleGANError(f"{path.parent} holds no directions (directions.safetensors): find them with `python -m emotion_synth.methods.stylegan directions --stylegan {path.parent} --data FACEWORLD`.")
     return Compass(load_file(path)["changes"].float())
 
-# %% ../../nbs/25_stylegan.ipynb #e3839cb0
+# %% ../../nbs/25_stylegan.ipynb #75516117
 def pairs_of(emotions, series):
     "(M, 3): place in `SHOWN`, index of a face that shows it, index of the neutral face of the same series."
     calm = {s: i for i, (s, e) in enumerate(zip(series, emotions)) if e == "neutral" and s}
@@ -709,18 +705,19 @@ def picture_changes(generator, encoder, reader, faces, codes, emotions, series, 
 
     faces (N, 3, S, S) are the photos of the codes (N, num_ws, W); starts at `pair_changes`; `leash` is the price of a change's mean square, in units of the cloud's width, `price` that of not being read as the emotion."""
     pairs, rng, where = pairs_of(emotions, series), np.random.default_rng(0), feature_weight(faces.shape[-1], faces.device)
-    neutral = pairs[:, 2].unique()
-    with torch.no_grad(): calm = dict(zip(neutral.tolist(), torch.cat([generator.synthesis(codes[part], "const") for part in progress_bar(neutral.split(64), "painting neutral faces")])))
+    neutral, row = pairs[:, 2].unique(return_inverse=True)
+    with torch.no_grad(): calm = torch.cat([generator.synthesis(codes[part], "const") for part in progress_bar(neutral.split(64), "painting neutral faces")])
     with torch.inference_mode(False), torch.enable_grad():
         codes, at = codes.clone(), (pair_changes(codes, emotions, series) / encoder.scale).requires_grad_()
         optimiser = torch.optim.Adam([at], lr)
         for step in progress_bar(range(steps), "drawing changes"):
             optimiser.param_groups[0]["lr"] = lr * (.5 + .5 * math.cos(math.pi * step / steps))
-            k, i, j = pairs[torch.from_numpy(rng.choice(len(pairs), batch))].T
+            drawn = torch.from_numpy(rng.choice(len(pairs), batch))
+            k, i, j = pairs[drawn].T
             with torch.autocast(faces.device.type, torch.bfloat16):
                 moved = generator.synthesis(codes[j] + encoder.scale * at[k], "const")
                 read = F.cross_entropy(reader(moved), k.to(at.device))
-            loss = laplacian(moved - torch.stack([calm[int(n)] for n in j]), faces[i] - faces[j], weight=where) + leash * at[k].square().mean() + price * read
+            loss = laplacian(moved - calm[row[drawn]], faces[i] - faces[j], weight=where) + leash * at[k].square().mean() + price * read
             at.grad, = torch.autograd.grad(loss, at)
             optimiser.step()
         return (encoder.scale * at).detach()
@@ -856,7 +853,7 @@ def convert_file(a):
     generator = Generator(**config); generator.load_state_dict(state)
     save_stylegan(generator, a.out)
 
-# %% ../../nbs/25_stylegan.ipynb #208ba987
+# %% ../../nbs/25_stylegan.ipynb #d89a2fe4
 CARD = """\
 ---
 license: apache-2.0
@@ -875,14 +872,14 @@ A StyleGAN2 of aligned faces (64 x 64 px), a reader of what faces show, an encod
 - Validation people (every fifth of the London set and of the faker portraits) were never trained on.
 
 ## Recipe
-StyleGAN2 with a skip generator, logistic loss, lazy R1, no path-length term, adaptive disturbance, moving average (Karras et al. 2020a, 2020b): 936,000 pictures, 8.8 minutes on one
-H100. Reader: labels of the face world, 14 minutes on two CPU cores. Encoder: known w of samples, pictures of real faces, 1.7 minutes on the H100. Directions: gradient descent through the generator. Trained on 2026-11-23. Code: `emotion_synth.methods.stylegan`; no code and no weights of others.
+StyleGAN2 with a skip generator, logistic loss, lazy R1, no path-length term, adaptive disturbance, moving average (Karras et al. 2020a, 2020b). Reader: labels of the
+face world. Encoder: known w of samples, pictures of real faces. Directions: gradient descent through the generator. Code: `emotion_synth.methods.stylegan`; no code and no weights of others.
 
 ## Measured
 {measured}
 
 ## Limits
-Adults, frontal faces, 64 px; some samples are burnt out or in glaring colours (truncation .7 leaves few of them). Invented people may resemble those it learnt from. Not a judge of what a person feels; edited pictures must be marked as edited.
+Adults, frontal faces, 64 px. Invented people may resemble those it learnt from. Not a judge of what a person feels; edited pictures must be marked as edited.
 """
 
 def export_stylegan(a):
