@@ -19,7 +19,8 @@ from fastcore.basics import patch
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 
-from .inversion import autocast, invert, predicted_x0, progress_bar, towards_noise
+from .backbone import autocast
+from .inversion import invert, predicted_x0, progress_bar, towards_noise
 from ..emotions import get_emotion, prompt
 from ..images import write_atomic
 from ..methods.registry import available

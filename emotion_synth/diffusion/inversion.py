@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'INVERSIONS', 'linear_alphas', 'scaled_linear_alphas', 'cosine_alphas', 'top_timestep', 'InversionError',
-           'timesteps', 'predicted_x0', 'towards_noise', 'ddim_step', 'step_sigma', 'Inversion', 'autocast',
-           'progress_bar', 'ddim_invert', 'fixed_point_invert', 'edit_friendly_invert', 'invert']
+           'timesteps', 'predicted_x0', 'towards_noise', 'ddim_step', 'step_sigma', 'Inversion', 'progress_bar',
+           'ddim_invert', 'fixed_point_invert', 'edit_friendly_invert', 'invert']
 
 # %% ../../nbs/12_inversion.ipynb #3ea03a63
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from fastcore.basics import patch
 from tqdm import tqdm
+
+from .backbone import autocast
 
 # %% ../../nbs/12_inversion.ipynb #5e808964
 def linear_alphas(start=1e-4, end=.02, steps=1000):
@@ -94,7 +95,7 @@ class Inversion:
     latents: torch.Tensor|None = None # (n + 1, B, C, H, W) x at every timestep, if kept
     zs: torch.Tensor|None = None # (n, B, C, H, W) noise of the steps; zs[i] leads to timesteps[i]
     eta: float = 0. # 0: deterministic steps, 1: DDPM
-    autocast: torch.dtype|None = None # dtype of the U-Net's passes; everything else stays float32
+    autocast: torch.dtype|str|None = None # dtype of the U-Net's passes, see `autocast` of chapter 10; everything else stays float32
 
     @property
     def num_steps(self): return len(self.timesteps) - 1
@@ -122,11 +123,6 @@ def sigma(self: Inversion, i):
 def kick(self: Inversion, i):
     "The noise `sigma * z` that step `i` adds: replayed, not drawn."
     return 0. if self.zs is None else self.sigma(i) * self.zs[i - 1]
-
-# %% ../../nbs/12_inversion.ipynb #406dff1f
-def autocast(device, dtype):
-    "Context in which the U-Net runs in `dtype` (bfloat16 halves the time on most machines); None leaves it as it is."
-    return nullcontext() if dtype is None else torch.autocast(torch.device(device).type, dtype=dtype)
 
 # %% ../../nbs/12_inversion.ipynb #b46d10a3
 @patch

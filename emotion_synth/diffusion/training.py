@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
 from fastcore.basics import patch
@@ -42,6 +42,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from .backbone import autocast, mixed_precision
 from ..emotions import EKMAN, EMOTIONS, PROMPT_TEMPLATES, get_emotion, prompt, strength_word, vocabulary
 from ..faces import EYES
 from ..images import show_sheet, write_atomic
@@ -291,7 +292,7 @@ class Trainer:
         lr=1e-3,             # peak learning rate
         weight_decay=0.,
         report=None,         # `report(objective, folder, step)` writes weights and a sheet, gives numbers
-        precision="bf16",    # "bf16" or "no"
+        precision="auto",    # "auto" is what the device is fast at (chapter 10); "bf16", "fp16" or "no"
         seed=0,
         log_every=50,        # steps
         save_minutes=3.,
@@ -301,7 +302,7 @@ class Trainer:
     ):
         self.draw, self.gather, self.workers, self.out, self.budget, self.lr, self.report = draw, gather, workers, Path(out), budget, lr, report
         self.seed, self.log_every, self.save_minutes, self.step = seed, log_every, save_minutes, 0
-        self.accelerator = Accelerator(mixed_precision=precision)
+        self.accelerator = Accelerator(mixed_precision=mixed_precision(PartialState().device, precision))
         self.plain = objective.to(memory_format=torch.channels_last).train()
         self.prepare(rates, weight_decay)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -857,7 +858,7 @@ def reshape(x,    # float (B, 3, H, W) faces in [-1, 1]
 @torch.inference_mode()
 def encode_both(vae, x):
     "fp16 latents (B, 2, C, h, w) of faces and of their mirror images."
-    with torch.autocast(vae.device.type, torch.bfloat16): z = latents_of(vae, torch.cat([x, x.flip(3)]))
+    with autocast(vae.device): z = latents_of(vae, torch.cat([x, x.flip(3)]))
     return torch.stack(z.chunk(2), 1).half().cpu().numpy()
 
 # %% ../../nbs/11_training.ipynb #7a7cbeaa
@@ -1015,7 +1016,7 @@ def unet_report(vae, table, scheduler,
         "Write what this stage leaves in `out`; numbers for the log."
         unet = objective.unet
         write_folder(out / "unet", lambda p: unet.save_pretrained(p))
-        with torch.random.fork_rng(), torch.autocast(unet.device.type, torch.bfloat16):
+        with torch.random.fork_rng(), autocast(unet.device):
             torch.manual_seed(seed)
             mse = objective(z.to(unet.device), told.to(unet.device))[1]["mse"]
             faces = vae.decode(sample(unet, scheduler, noise.to(unet.device), asked.to(unet.device)).cpu()).sample
@@ -1197,7 +1198,7 @@ def training_options(p, batch, lr):
     p.add_argument("--minutes", type=float, help="end after this long, the earlier parts of a resumed run included")
     p.add_argument("--steps", type=int, help="end after so many steps")
     p.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
-    p.add_argument("--precision", choices=("bf16", "no"), default="bf16")
+    p.add_argument("--precision", choices=("auto", "bf16", "fp16", "no"), default="auto")
     p.add_argument("--batch", type=int, default=batch, help=f"images a step and process ({batch})")
     p.add_argument("--lr", type=float, default=lr, help=f"peak learning rate ({lr:g})")
     p.add_argument("--seed", type=int, default=0)

@@ -26,6 +26,7 @@ from torch import nn
 from tqdm import tqdm
 import emotion_synth
 from ..data.datasets import BASIC, class_weights, ferplus_arrays, soft_label
+from ..diffusion.backbone import autocast
 from ..emotions import get_emotion
 
 # %% ../../nbs/40_judges.ipynb #3928a094
@@ -171,13 +172,13 @@ def train_for(
     report=None,       # (ema, step, fraction) -> dict to log, called about every 5 %
     steps=None,        # count steps instead of minutes
 ) -> tuple:            # the EMA of the net in eval mode, list of reports
-    "Train on bf16 autocast with AdamW, cosine schedule and EMA."
+    "Train under autocast with AdamW, cosine schedule and EMA."
     net = net.to(memory_format=torch.channels_last).train()
     ema, optimiser, start, step, log = copy.deepcopy(net).eval(), _optimiser(net, lr, weight_decay), time.monotonic(), 0, []
     with tqdm(total=100, unit="%") as bar:
         while (fraction := step/steps if steps else (time.monotonic() - start)/60/minutes) < 1:
             for group in optimiser.param_groups: group["lr"] = lr*min(1, 20*fraction)*(.5 + .5*math.cos(math.pi*fraction)) + 1e-6
-            with torch.autocast(next(net.parameters()).device.type, torch.bfloat16): loss = batch_loss(net, fraction)
+            with autocast(next(net.parameters()).device): loss = batch_loss(net, fraction)
             optimiser.zero_grad(); loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 2.)
             optimiser.step(); step += 1

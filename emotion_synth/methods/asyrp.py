@@ -350,7 +350,7 @@ def learn_change(
     steps=None, minutes=None, # how long, in all; one of them is needed
     lr=2e-3,             # peak learning rate
     resume=False,        # go on from the run's checkpoint if it has one
-    precision="no",      # "bf16" for bfloat16 autocast
+    precision="no",      # "auto" is what the device is fast at (chapter 10); "bf16", "fp16"
     seed=0, log_every=100, # steps between two lines of the log
     **about,             # json values, kept in the file
 ) -> Direction:          # of one learned term, meant for as many steps as the inversion has
@@ -634,16 +634,16 @@ def parser():
     p.add_argument("--clip", default="face128", help="which CLIP: as --model, or any CLIPModel")
     p.add_argument("--num-inference-steps", type=int, default=40); p.add_argument("--t-edit", type=int, default=0)
     p.add_argument("--steps", type=int); p.add_argument("--minutes", type=float); p.add_argument("--batch", type=int, default=4)
-    p.add_argument("--precision", choices=("no", "bf16"), default="no"); p.add_argument("--resume", action="store_true")
+    p.add_argument("--precision", choices=("no", "auto", "bf16", "fp16"), default="no"); p.add_argument("--resume", action="store_true")
     return p
 
 # %% ../../nbs/21_asyrp.ipynb #dda8fe80
 def main(argv=None):
     "Learn one change of h from photos."
-    from accelerate import Accelerator
+    from accelerate import PartialState
     a = parser().parse_args(argv)
     try:
-        emotion, device = get_emotion(a.emotion), Accelerator(mixed_precision=a.precision).device
+        emotion, device = get_emotion(a.emotion), PartialState().device
         method = Asyrp(Backbone.from_pretrained(a.model, device), a.num_inference_steps)
         photos = [load_image(p) for p in a.photos]
         faces = torch.stack([align(p, pick(detect(p)), size=method.backbone.face_size)[0] for p in photos])

@@ -49,7 +49,7 @@ class HSpaceEdit(Method):
         folder=None,            # folder with directions/*.safetensors and calibration.json (None: that of the embedded weights)
         subject="person",       # what the sentences call the person: "woman", "man" or "person"
         t_edit=None,            # edit where t >= t_edit; None is as calibrated
-        autocast=torch.bfloat16,# dtype of the U-Net's passes; None is float32
+        autocast="auto",        # dtype of the U-Net's passes (chapter 10): "auto" is what the device is fast at; None is float32
     ):
         name = backbone if isinstance(backbone, str) else "face128"
         self.backbone = Backbone.from_pretrained(name) if backbone is None or isinstance(backbone, str) else backbone

@@ -27,7 +27,7 @@ from fastcore.basics import patch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from ..diffusion.backbone import weights_dir
+from ..diffusion.backbone import autocast, weights_dir
 from ..diffusion.inversion import progress_bar
 from ..diffusion.training import (EMA, BalancedSampler, Budget, ImageShards, Trainer, TrainingError, add_stages, faces_of, feature_weight, laplacian,
                                               lr_factor, psnr, reshape, run_stage, save_sheet, source_weights, to_batch, training_options, write_folder)
@@ -630,7 +630,7 @@ def invert_faces(
         optimiser, ws_of = torch.optim.Adam([at], lr), lambda: (encoder.mean + encoder.scale * at).expand(-1, generator.synthesis.num_ws, -1)
         for i in progress_bar(range(steps), "inverting", progress):
             optimiser.param_groups[0]["lr"] = lr * (.5 + .5 * math.cos(math.pi * i / steps))
-            with torch.autocast(x.device.type, torch.bfloat16): painted = generator.synthesis(ws_of(), "const")
+            with autocast(x.device): painted = generator.synthesis(ws_of(), "const")
             difference = laplacian(painted, x, weight=where)
             loss = difference + sum(price * length for price, length in zip(leash, leashes(encoder, ws_of())))
             at.grad, = torch.autograd.grad(loss, at)
@@ -714,7 +714,7 @@ def picture_changes(generator, encoder, reader, faces, codes, emotions, series, 
             optimiser.param_groups[0]["lr"] = lr * (.5 + .5 * math.cos(math.pi * step / steps))
             drawn = torch.from_numpy(rng.choice(len(pairs), batch))
             k, i, j = pairs[drawn].T
-            with torch.autocast(faces.device.type, torch.bfloat16):
+            with autocast(faces.device):
                 moved = generator.synthesis(codes[j] + encoder.scale * at[k], "const")
                 read = F.cross_entropy(reader(moved), k.to(at.device))
             loss = laplacian(moved - calm[row[drawn]], faces[i] - faces[j], weight=where) + leash * at[k].square().mean() + price * read

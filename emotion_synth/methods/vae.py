@@ -465,7 +465,7 @@ def lessons(data):
     return gather
 
 # %% ../../nbs/24_vae.ipynb #0965222e
-def make_trainer(data, objective, out, minutes=None, steps=None, batch=16, lr=1e-3, seed=0, precision="bf16"):
+def make_trainer(data, objective, out, minutes=None, steps=None, batch=16, lr=1e-3, seed=0, precision="auto"):
     "A `Trainer` of an objective on `ImageShards`: renders early, real faces more and more."
     sampler, gather = BalancedSampler(data.records, data.split("train")), lessons(data)
     valid = data.split("valid") if len(data.split("valid")) else data.split("train")
@@ -495,7 +495,7 @@ def parser():
     p.add_argument("--minutes", type=float, help="of training the network, the earlier parts of a resumed run included"); p.add_argument("--steps", type=int)
     p.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     p.add_argument("--batch", type=int, default=16); p.add_argument("--lr", type=float, default=1e-3); p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--precision", choices=("bf16", "no"), default="bf16")
+    p.add_argument("--precision", choices=("auto", "bf16", "fp16", "no"), default="auto")
     p.add_argument("--latents", type=int, default=256); p.add_argument("--beta", type=float, default=1e-4, help="loss for each nat of divergence")
     p.add_argument("--original", action="store_true", help="as it was: 500 latents, batch normalisation, the textbook's loss")
     p.add_argument("--uncalibrated", action="store_true", help="leave strength 1 as the regression has it")
