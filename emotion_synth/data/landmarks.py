@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 from .heads import WEIGHTS, statistical_head
 from ..faces import FACE_SIZE, alignment, crop_face, detect, pick
-from ..images import load_image, to_array
+from ..images import rgb_array
 
 # %% ../../nbs/03a_landmarks.ipynb #356fede5
 N_MESH, N_FRL = 478, 189
@@ -167,7 +167,7 @@ def photo_landmarks(image, face=None, rounds=2):
     """478 points (478, 2) in px of a photo, of its largest face or of `face`.
 
     Raises what `pick` raises: NoFaceError, FaceTooSmallError, ProfileError."""
-    photo = to_array(load_image(image)); face = pick(detect(photo)) if face is None else face; eyes = np.asarray(face.points)[:2]
+    photo = rgb_array(image); face = pick(detect(photo)) if face is None else face; eyes = np.asarray(face.points)[:2]
     for _ in range(rounds):
         al = alignment(eyes); q = al.to_photo(landmarks(crop_face(photo, al))); eyes = q[[468, 473]]
     return q

@@ -12,7 +12,7 @@ from functools import cache
 import cv2
 import numpy as np
 from .heads import EYELIDS, LOWER_LIP, PUPILS, UPPER_LIP, Welding, interpolate, rasterise, statistical_head
-from ..faces import EYES
+from ..faces import BAND, EYES, FaceError
 
 # %% ../../nbs/03b_portraits.ipynb #687c51be
 _UNSURE = [62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 183, 42, 41, 38, 12, 268, 271, 272, 407]
@@ -55,11 +55,16 @@ class ThinPlate:
         A = np.zeros((n+3, n+3)); A[:n, :n] = self.kernel(self.source) + np.diag(stiffness); A[:n, n] = 1; A[:n, n+1:] = self.source; A[n:, :n] = A[:n, n:].T
         self.c = np.linalg.solve(A, np.concatenate([target - source, np.zeros((3, 2))]))
     def kernel(self, p):
-        d = np.maximum((p*p).sum(1)[:, None] + (self.source*self.source).sum(1) - 2*p @ self.source.T, 1e-12)
-        return .5 * d * np.log(d)
+        d = (p*p).sum(1)[:, None] + (self.source*self.source).sum(1) - 2*p @ self.source.T
+        np.maximum(d, 1e-12, out=d)
+        log = np.log(d)
+        d *= .5
+        d *= log
+        return d
     def __call__(self, points):
         q = points / self.unit; n = len(self.source)
-        return points + self.kernel(q) @ self.c[:n] + self.c[n] + q @ self.c[n+1:]
+        bent = np.concatenate([self.kernel(part) @ self.c[:n] for part in np.array_split(q, len(q) // 512 + 1)])
+        return points + bent + self.c[n] + q @ self.c[n+1:]
 
 # %% ../../nbs/03b_portraits.ipynb #ba3a75db
 @dataclass
@@ -133,12 +138,12 @@ class Portrait:
 
 # %% ../../nbs/03b_portraits.ipynb #42fd2033
 def _shrinking_warp(image, M, size):
-    "Warp to a square of `size`, blurred first where the warp shrinks."
+    "Warp to a square of `size`, blurred first where the warp shrinks. Of pictures that are too wide for OpenCV only the box is used."
     s = np.hypot(M[0, 0], M[0, 1])
-    if s < .6:
+    if s < .6 or max(image.shape[:2]) > 32_000:
         inv = cv2.invertAffineTransform(M); c = _warp_points(inv, np.array([[0, 0], [size, 0], [0, size], [size, size]], float)); pad = int(4 / s)
         x0, y0 = np.maximum(c.min(0).astype(int) - pad, 0); x1, y1 = np.minimum(c.max(0).astype(int) + pad, [image.shape[1], image.shape[0]])
-        image = cv2.GaussianBlur(image[y0:y1, x0:x1], (0, 0), .4 / s); M = _compose(M, np.array([[1, 0, x0], [0, 1, y0.astype(float)]]))
+        image = cv2.GaussianBlur(image[y0:y1, x0:x1], (0, 0), .4 / s) if s < .6 else image[y0:y1, x0:x1]; M = _compose(M, np.array([[1, 0, x0], [0, 1, y0.astype(float)]]))
     return cv2.warpAffine(image, M, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 # %% ../../nbs/03b_portraits.ipynb #355b6cdf
@@ -235,22 +240,43 @@ class Field:
     def apply(self, image, to_canvas=None):
         """The expression put on `image` (H, W, 3) uint8; `to_canvas` (2, 3) takes its pixels to the canvas (default: the photo of the portrait).
 
-        Pixels that the field leaves alone stay bit-identical. Returns (H, W, 3) uint8."""
-        M = self.to_canvas if to_canvas is None else to_canvas; inv = cv2.invertAffineTransform(M)
-        n = len(self.eye); c = _warp_points(inv, np.array([[0, 0], [n, 0], [0, n], [n, n]], float))
-        x0, y0 = np.maximum(np.floor(c.min(0)).astype(int), 0); x1, y1 = np.minimum(np.ceil(c.max(0)).astype(int) + 1, [image.shape[1], image.shape[0]])
-        yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-        u, v = (M[k, 0]*xx + M[k, 1]*yy + M[k, 2] for k in (0, 1)); u, v = u.astype(np.float32), v.astype(np.float32)
-        look = lambda a: cv2.remap(a, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-        inside = look(np.ones((n, n), np.float32)); d = look(self.displacement) @ inv[:, :2].T.astype(np.float32)
-        moved = cv2.remap(image, xx + d[..., 0], yy + d[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-        gain = look(self.gain - 1) + 1; eye, alpha = look(self.eye)[..., None], look(self.alpha)[..., None]
-        still = image[y0:y1, x0:x1].astype(np.float32)
-        out = moved * gain * (1 - eye) + still * (look(self.eye_gain - 1)[..., None] + 1) * eye
-        out = out * (1 - alpha) + look(self.paint) * alpha
-        same = (np.abs(d).max(-1) < 1e-3) & (np.abs(gain - 1).max(-1) < 1e-4) & (eye[..., 0] < 1e-4) & (alpha[..., 0] < 1e-4) | (inside <= 0)
-        result = image.copy(); result[y0:y1, x0:x1] = np.where(same[..., None], image[y0:y1, x0:x1], np.clip(out + .5, 0, 255).astype(np.uint8))
+        Pixels that the field leaves alone stay bit-identical. Returns (H, W, 3) uint8; raises `FaceError` where the result is not finite."""
+        M, result = self.to_canvas if to_canvas is None else to_canvas, image.copy()
+        n, (height, width) = len(self.eye), image.shape[:2]
+        corners = _warp_points(cv2.invertAffineTransform(M), np.array([[0, 0], [n, 0], [0, n], [n, n]], float))
+        x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int), 0)
+        x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, [width, height])
+        for top in range(y0, y1, BAND):
+            box = x0, top, x1, min(top + BAND, y1)
+            result[box[1]:box[3], x0:x1] = _apply_band(self, image, M, box)
         return result
+
+# %% ../../nbs/03b_portraits.ipynb #83d52548
+def _moved_pixels(image, x, y):
+    "float32 (h, w, 3): `image` (H, W, 3) read at the float32 positions `x`, `y` (h, w)."
+    x0, y0 = (max(0, int(np.floor(p.min())) - 4) for p in (x, y))
+    x1, y1 = (min(side, int(np.ceil(p.max())) + 5) for p, side in zip((x, y), image.shape[1::-1]))
+    x0, y0 = min(x0, image.shape[1] - 1), min(y0, image.shape[0] - 1)
+    part = image[y0:max(y1, y0 + 1), x0:max(x1, x0 + 1)]
+    return cv2.remap(part, x - x0, y - y0, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+
+def _apply_band(field, image, M, box):
+    "uint8 (h, w, 3): the pixels of `image` in `box` with the field on them; `M` (2, 3) takes its pixels to the canvas."
+    x0, y0, x1, y1 = box
+    yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
+    u, v = ((M[k, 0]*xx + M[k, 1]*yy + M[k, 2]).astype(np.float32) for k in (0, 1))
+    look = lambda a: cv2.remap(a, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    d = look(field.displacement) @ cv2.invertAffineTransform(M)[:, :2].T.astype(np.float32)
+    gain, eye, alpha = look(field.gain - 1) + 1, look(field.eye)[..., None], look(field.alpha)[..., None]
+    still = image[y0:y1, x0:x1]
+    out = _moved_pixels(image, xx + d[..., 0], yy + d[..., 1]) * gain * (1 - eye)
+    out += still.astype(np.float32) * (look(field.eye_gain - 1)[..., None] + 1) * eye
+    out = out * (1 - alpha) + look(field.paint) * alpha
+    if not np.isfinite(out).all(): raise FaceError("The head that was fitted to this face is not usable (its pixels are not finite): use a sharper photo, or one seen from the front.")
+    largest = lambda a: np.maximum.reduce([np.abs(a[..., k]) for k in range(a.shape[-1])])
+    same = (largest(d) < 1e-3) & (largest(gain - 1) < 1e-4) & (eye[..., 0] < 1e-4) & (alpha[..., 0] < 1e-4)
+    same |= look(np.ones(field.eye.shape, np.float32)) <= 0
+    return np.where(same[..., None], still, np.clip(out + .5, 0, 255).astype(np.uint8))
 
 # %% ../../nbs/03b_portraits.ipynb #04b510a3
 def _moved_vertices(p, actions, targets):

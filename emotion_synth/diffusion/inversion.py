@@ -183,8 +183,18 @@ def _start(backbone, latents, cond, num_inference_steps, top):
     if not torch.isfinite(latents).all(): raise InversionError("The latents hold NaN or infinite values: check the picture and the autoencoder.")
     alphas = backbone.alphas_cumprod.float()
     grid = timesteps(num_inference_steps, len(alphas), top_timestep(alphas) if top is None else top)
+    if alphas[grid[-1]] <= 0:
+        raise InversionError(f"At timestep {int(grid[-1])} this schedule leaves nothing of the picture (zero terminal SNR), so there is no noise to find: "
+                             f"choose top={top_timestep(alphas)} or lower.")
     if cond is None and getattr(backbone, "text_encoder", None) is not None: cond = backbone.embed("")
     return latents.detach().float(), cond, grid, alphas[grid].to(latents.device)
+
+# %% ../../nbs/12_inversion.ipynb #291809a9
+def _finite(inversion):
+    "The same inversion, if all of it is finite."
+    parts = [p for p in (inversion.x_T, inversion.zs) if p is not None]
+    if all(bool(torch.isfinite(p).all()) for p in parts): return inversion
+    raise InversionError("The model's predictions became NaN or infinite on the way to the noise: choose a lower top, or compute in float32 (autocast=None).")
 
 # %% ../../nbs/12_inversion.ipynb #978c80b6
 def ddim_invert(
@@ -195,7 +205,7 @@ def ddim_invert(
     *,
     top=None, # last timestep (None: `top_timestep`)
     keep=False, # keep x at every timestep in `latents`
-    autocast=None, # dtype of the U-Net's passes, such as torch.bfloat16
+    autocast=None, # dtype of the U-Net's passes: "auto", or one of chapter 10's; None is float32
     progress=True, # show a bar when it takes over 2 s
 )->Inversion:
     "DDIM inversion at guidance 1 (Song et al. 2021, section 4.3): one pass a step, approximate."
@@ -206,7 +216,7 @@ def ddim_invert(
         for i in progress_bar(range(inv.num_steps), "inverting", progress):
             x = ddim_step(x, inv.noise(x, i), alphas[i], alphas[i + 1])
             if keep: path.append(x)
-    return replace(inv, x_T=x.clone(), latents=torch.stack(path).clone() if keep else None)
+    return _finite(replace(inv, x_T=x.clone(), latents=torch.stack(path).clone() if keep else None))
 
 # %% ../../nbs/12_inversion.ipynb #91aa022b
 def fixed_point_invert(
@@ -218,7 +228,7 @@ def fixed_point_invert(
     refine=1, # passes a step; 1 costs what plain DDIM costs, each further one gains less
     top=None, # last timestep (None: `top_timestep`)
     keep=False, # keep x at every timestep in `latents`
-    autocast=None, # dtype of the U-Net's passes, such as torch.bfloat16
+    autocast=None, # dtype of the U-Net's passes: "auto", or one of chapter 10's; None is float32
     progress=True, # show a bar when it takes over 2 s
 )->Inversion:
     "DDIM inversion whose every step is refined towards the point that steps back exactly."
@@ -232,7 +242,16 @@ def fixed_point_invert(
             for _ in range(refine): eps = inv.noise(ddim_step(x, eps, alphas[i], alphas[i + 1]), i + 1)
             x = ddim_step(x, eps, alphas[i], alphas[i + 1])
             if keep: path.append(x)
-    return replace(inv, x_T=x.clone(), latents=torch.stack(path).clone() if keep else None)
+    return _finite(replace(inv, x_T=x.clone(), latents=torch.stack(path).clone() if keep else None))
+
+# %% ../../nbs/12_inversion.ipynb #461d4ed3
+def _noise_for_each(x0, num_steps, generator):
+    "(num_steps, B, C, H, W) noise like `x0` (B, C, H, W): for each picture what it would get alone, whatever stands beside it."
+    if generator is None: generator = torch.Generator().manual_seed(0)
+    generators = list(generator) if isinstance(generator, (list, tuple)) else [generator]
+    if len(generators) not in (1, len(x0)): raise InversionError(f"{len(generators)} generators for {len(x0)} pictures: give one for all, or one for each.")
+    drawn = [torch.randn((num_steps, 1, *x0.shape[1:]), generator=g, device=g.device).to(x0) for g in generators]
+    return torch.cat(drawn, 1).expand(num_steps, *x0.shape)
 
 # %% ../../nbs/12_inversion.ipynb #c7b3024f
 def edit_friendly_invert(
@@ -242,23 +261,21 @@ def edit_friendly_invert(
     num_inference_steps=50, # steps, each one pass
     *,
     eta=1., # share of the DDPM noise, over 0 to 1
-    generator=None, # torch.Generator of the independent noises (None: seed 0, so that a photo always gives the same result)
+    generator=None, # torch.Generator of the independent noises, or a list of one for each picture (None: seed 0, so that a photo always gives the same result)
     top=None, # last timestep (None: `top_timestep`)
     keep=False, # keep x at every timestep in `latents`
-    autocast=None, # dtype of the U-Net's passes, such as torch.bfloat16
+    autocast=None, # dtype of the U-Net's passes: "auto", or one of chapter 10's; None is float32
     progress=True, # show a bar when it takes over 2 s
 )->Inversion:
     "Edit-friendly DDPM inversion (Huberman-Spiegelglas et al., CVPR 2024): exact up to float rounding, for any model."
     if not 0 < eta <= 1: raise InversionError(f"eta={eta}: edit-friendly noise needs steps with noise, over 0 and up to 1.")
     x0, cond, grid, alphas = _start(backbone, latents, cond, num_inference_steps, top)
-    generator = generator or torch.Generator().manual_seed(0)
-    xs, a = [x0], alphas.view(-1, 1, 1, 1, 1)
-    draws = torch.randn((len(grid) - 1, *x0.shape), generator=generator, device=generator.device).to(x0)
+    a, draws = alphas.view(-1, 1, 1, 1, 1), _noise_for_each(x0, len(grid) - 1, generator)
     xs = torch.cat([x0[None], a[1:].sqrt() * x0 + (1 - a[1:]).sqrt() * draws])
     inv = Inversion(backbone, xs[-1].clone(), grid, cond, "edit-friendly", zs=torch.zeros_like(draws), eta=eta, autocast=autocast)
     with torch.inference_mode():
         for i in progress_bar(range(inv.num_steps, 0, -1), "inverting", progress): _solve(inv, xs, i)
-    return replace(inv, latents=xs if keep else None)
+    return _finite(replace(inv, latents=xs if keep else None))
 
 # %% ../../nbs/12_inversion.ipynb #1087ad0e
 def _solve(inv, xs, i):

@@ -59,13 +59,25 @@ class HSpaceEdit(Method):
         self.calibrations = load_calibrations(self.folder / "calibration.json")
         self._directions = {}
 
+    @property
+    def face_size(self): return self.backbone.face_size
+
+    def to(self, device):
+        "Move the model to a device; faces come back where they came from. Returns the method."
+        self.backbone.to(device)
+        return self
+
+    def check(self, emotion):
+        "Raise what `edit` would raise for this emotion: the direction is looked up, or made of words, and the face is not touched."
+        if not isinstance(emotion, Direction): self.raw_direction(emotion)
+
     def prepare(self, face):
         "Invert a face (3, H, W) under no sentence."
         return FaceWalk(self._invert(face[None], keep=True))
 
     def reconstruct(self, face, state=None):
         state = state or self.prepare(face)
-        if state.reconstruction is None: state.reconstruction = self._decode(arrival(state.inversion))[0]
+        if state.reconstruction is None: state.reconstruction = self._decode(arrival(state.inversion))[0].to(face.device)
         return state.reconstruction.clone()
 
     def edit(self, face, emotion, strength=1., state=None):
@@ -74,7 +86,8 @@ class HSpaceEdit(Method):
         if strength == 0: return self.reconstruct(face, state)
         calibration = self.calibration(emotion)
         direction = emotion if isinstance(emotion, Direction) else calibration.apply(self.raw_direction(emotion))
-        return self._decode(edit_latents(state.inversion, direction, strength, calibration.t_edit if self.t_edit is None else self.t_edit, calibration.asymmetric))[0]
+        t_edit = calibration.t_edit if self.t_edit is None else self.t_edit
+        return self._decode(edit_latents(state.inversion, direction, strength, t_edit, calibration.asymmetric))[0].to(face.device)
 
 # %% ../../nbs/13a_hspace_method.ipynb #5e16c298
 @patch

@@ -11,7 +11,7 @@ from ..data.faceworld import neutralising
 from ..data.heads import recipe
 from ..data.landmarks import at_landmark_size, landmarks, photo_landmarks
 from ..data.portraits import Portrait
-from ..images import to_array, to_image, to_tensor
+from ..images import rgb_array, to_array, to_image, to_tensor
 from .registry import Method, register
 
 # %% ../../nbs/14_morph.ipynb #ca47812b
@@ -46,15 +46,19 @@ class Morph(Method):
         "Target weights of an emotion's name at a strength; UnknownEmotion with the nearest names otherwise."
         return recipe(emotion, strength)
 
-    def edit_photo(self, photo, face, emotion, strength=1.):
-        "(H, W, 3) uint8 photo with `face` (a `faces.Face`) edited at the photo's own resolution; pixels that do not move stay bit-identical."
-        photo = to_array(photo)
-        return photo if strength == 0 else self.field(self.portrait(photo, face), emotion, strength).apply(photo)
+    def prepare_photo(self, photo, face):
+        "The `Portrait` of a face in a photo: all that does not depend on the emotion, so that moving the strength costs one warp."
+        return self.portrait(photo, face)
+
+    def edit_photo(self, photo, face, emotion, strength=1., state=None):
+        "(H, W, 3) uint8 photo with `face` (a `faces.Face`) edited at the photo's own resolution; pixels that do not move stay bit-identical. `state` is what `prepare_photo` gave."
+        photo = rgb_array(photo)
+        return photo if strength == 0 else self.field(state or self.portrait(photo, face), emotion, strength).apply(photo)
 
     def portrait(self, photo, face):
-        "The `Portrait` of a face in a photo; the last few are kept, so that moving the strength costs one warp."
-        key = (photo.shape, hash(photo.tobytes()), tuple(np.round(face.points[:2].ravel(), 1)))
-        if key not in (kept := self.__dict__.setdefault("_kept", {})):
-            while len(kept) >= 4: kept.pop(next(iter(kept)))
-            kept[key] = Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
-        return kept[key]
+        "The `Portrait` of a face in a photo."
+        return Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
+
+    def check(self, emotion):
+        "UnknownEmotion, before a head is fitted, for a name that no recipe knows."
+        self.actions(emotion)
