@@ -10,6 +10,7 @@ __all__ = ['BASIC', 'IMAGE_SUFFIXES', 'DatasetError', 'soft_label', 'vote_labels
 # %% ../../nbs/05_datasets.ipynb #f228c1ea
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,16 @@ BASIC = ("neutral", "joy", "surprise", "sadness", "anger", "disgust", "fear", "c
 class DatasetError(ValueError):
     "A dataset folder or file is not laid out as expected; the message says what is missing and where to get it."
 
+# %% ../../nbs/05_datasets.ipynb #4dab84e8
+def _number(value, low=-math.inf, high=math.inf, what="This", whole=False):
+    "`value` as a float from `low` to `high`; else a `DatasetError` that begins with `what`, the place of the number."
+    try: number = float(value)
+    except (TypeError, ValueError, OverflowError): number = math.nan
+    if low <= number <= high and not (whole and number % 1): return number
+    kind = "a whole number" if whole else "a number"
+    limits = f" from {low} to {high}" if high < math.inf else ""
+    raise DatasetError(f"{what} is {repr(value)[:40]}, not {kind}{limits}: correct it.")
+
 # %% ../../nbs/05_datasets.ipynb #34d48d48
 def soft_label(
     emotion,        # a name of the taxonomy or an `Emotion`
@@ -36,7 +47,7 @@ def soft_label(
     amount=1.,      # how much of it is shown, 0 .. 1 (more is cut at 1)
 ) -> np.ndarray:    # (len(classes),) float32, sums to 1
     "How much of each class a face labelled `emotion` shows; raises `UnknownEmotion`, or `DatasetError` if no class is near."
-    e = get_emotion(emotion)
+    e, amount = get_emotion(emotion), _number(amount, what="The amount")
     if e.name in classes: name, share = e.name, amount
     else: name, share = e.family, amount * e.intensity
     if name not in classes: raise DatasetError(f"'{e.name}' is nearest to {name}, which is not among the classes {', '.join(classes)}: drop it or add a class.")
@@ -46,13 +57,22 @@ def soft_label(
     if "neutral" in classes: label[classes.index("neutral")] += 1 - share
     return label
 
+# %% ../../nbs/05_datasets.ipynb #6a1a9435
+def _checked_votes(votes, what):
+    "An array of votes (N, 10) as it is; `DatasetError` when it has another shape, or a count is negative or missing."
+    right = votes.ndim == 2 and votes.shape[1] == 10 and votes.dtype.kind in "iuf"
+    if right and (votes >= 0).all() and (votes < math.inf).all(): return votes
+    raise DatasetError(f"{what} are not ten counts of raters a face, none below 0 and none missing: "
+                       f"they are {votes.dtype} of shape {votes.shape}.")
+
 # %% ../../nbs/05_datasets.ipynb #ea020b81
 def vote_labels(
     votes,  # (N, 10) counts: the eight of `BASIC`, then "unknown" and "not a face"
 ) -> tuple:  # labels (N, 8) float32 that sum to 1 (or to 0 where nothing is left), usable (N,) bool, clear (N,) bool
     """Soft labels from raters' votes (Barsoum et al. 2016). `usable`: the most-voted answer is an emotion.
     `clear`: it also has more than half of the votes, the images on which majority-voting accuracy is counted."""
-    votes = np.where(np.asarray(votes) > 1, votes, 0).astype(np.float32)
+    votes = _checked_votes(np.asarray(votes), "These votes")
+    votes = np.where(votes > 1, votes, 0).astype(np.float32)
     total, eight = votes.sum(1), votes[:, :8]
     labels = eight / np.maximum(eight.sum(1, keepdims=True), 1)
     usable = (total > 0) & (votes.argmax(1) < 8)
@@ -65,6 +85,17 @@ def square(image, size):
     x, y = (image.width - side) / 2, (image.height - side) / 2
     return to_tensor(image.convert("RGB").resize((size, size), Image.BICUBIC, box=(x, y, x + side, y + side)))
 
+# %% ../../nbs/05_datasets.ipynb #963a7f1d
+def _shares(labels, classes):
+    "Labels as a float32 tensor (N, len(classes)); `DatasetError` for another width, negative shares and nan."
+    try: shares = torch.as_tensor(np.asarray(labels), dtype=torch.float32)
+    except (TypeError, ValueError): shares = torch.full((1, 1), math.nan)
+    if not shares.numel(): return shares.reshape(-1, len(classes))
+    right = shares.ndim == 2 and shares.shape[1] == len(classes)
+    if right and bool((shares >= 0).all() and shares.isfinite().all()): return shares
+    raise DatasetError(f"Labels are {len(classes)} shares an image, none negative or nan, one a class: "
+                       f"{', '.join(classes)}.")
+
 # %% ../../nbs/05_datasets.ipynb #694f172f
 class EmotionDataset(Dataset):
     "Photos with soft labels: `ds[i]` is (image (3, size, size) float32 in [-1, 1], label (len(classes),) float32 that sums to 1)."
@@ -76,8 +107,9 @@ class EmotionDataset(Dataset):
         size=128,       # side of the square images in pixels
         name="photos",  # what it is, for display
     ):
-        self.items, self.read, self.classes, self.size, self.name = list(items), read, tuple(classes), size, name
-        self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.float32).reshape(-1, len(self.classes))
+        self.items, self.read, self.classes, self.name = list(items), read, tuple(classes), name
+        self.size = int(_number(size, 1, 10_000, "The size of the images", whole=True))
+        self.labels = _shares(labels, self.classes)
         if len(self.items) != len(self.labels): raise DatasetError(f"{len(self.items)} images but {len(self.labels)} labels: every image needs one.")
     def __len__(self): return len(self.items)
     def __getitem__(self, i): return square(self.read(self.items[i]), self.size), self.labels[i]
@@ -98,44 +130,137 @@ def subset(self:EmotionDataset, keep) -> EmotionDataset:
 def __repr__(self:EmotionDataset):
     return f"{self.name}: {len(self)} images at {self.size} px; " + ", ".join(f"{c} {n:g}" for c, n in self.counts().items())
 
+# %% ../../nbs/05_datasets.ipynb #b6b9b02d
+def _need(path, what, folder=False):
+    "`path` if it is a file there (or a folder, with `folder`); else a `DatasetError` saying what should be there."
+    try: path = Path(path).expanduser()
+    except (TypeError, RuntimeError): raise DatasetError(f"{path!r} is not a path: {what}") from None
+    if not path.exists(): raise DatasetError(f"There is no {path.name} in {path.parent}: {what}")
+    if path.is_dir() == folder: return path
+    raise DatasetError(f"{path} is {'a file, not a folder' if folder else 'a folder, not a file'}: {what}")
+
+# %% ../../nbs/05_datasets.ipynb #e856c567
+def _header(row, columns, path):
+    "The names in the first row of a csv file, without blanks; `DatasetError` unless each of `columns` is there once."
+    names = [name.strip() for name in row]
+    if not (wrong := [c for c in columns if names.count(c) != 1]): return names
+    raise DatasetError(f"{path}, line 1: the header must name {', '.join(wrong)} once, but it is "
+                       f"'{','.join(names)[:200]}': correct it, or download the file again.")
+
+def _fields(names, row, where):
+    "A row of a csv file as {name: text without blanks around it}."
+    if len(row) == len(names): return {name: text.strip() for name, text in zip(names, row)}
+    raise DatasetError(f"{where} has {len(row)} fields, but the header has {len(names)}: is it cut, or a comma wrong?")
+
+# %% ../../nbs/05_datasets.ipynb #efd3a61d
+def _rows(file, columns, path):
+    "Yields (place, {column: text}) for each row of an open csv file, and a `DatasetError` when one cannot be read."
+    reader, line = csv.reader(file, strict=True), 1
+    try:
+        if not (first := next(reader, [])): raise DatasetError(f"{path} is empty, or its first line is.")
+        names = _header(first, columns, path)
+        line = reader.line_num + 1
+        for row in reader:
+            where, line = f"{path}, line {line}", reader.line_num + 1
+            if len(row) > 1 or "".join(row).strip(): yield where, _fields(names, row, where)
+    except csv.Error as e:
+        raise DatasetError(f"{path}, line {line}: {e}; is a quotation mark missing, or the file cut?") from None
+
+# %% ../../nbs/05_datasets.ipynb #195c91a6
+def _not_utf8(path):
+    "The error for a file that is not UTF-8 text, with the line where it stops being so."
+    try: path.read_bytes().decode()
+    except UnicodeDecodeError as e: line = e.object.count(b"\n", 0, e.start) + 1
+    return DatasetError(f"{path}, line {line}: this is not UTF-8 text: save it as UTF-8, or download it again.")
+
+# %% ../../nbs/05_datasets.ipynb #2e566675
+def _read_csv(path, columns, what):
+    "All rows of a csv file that has these columns, as a list of (place, {column: text}); `what` is for a missing file."
+    path = _need(path, what)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file: rows = list(_rows(file, columns, path))
+    except UnicodeDecodeError: raise _not_utf8(path) from None
+    except OSError as e: raise DatasetError(f"{path} cannot be read: {e.strerror}.") from None
+    if not rows: raise DatasetError(f"{path} has a header but no rows: download it again.")
+    return rows
+
 # %% ../../nbs/05_datasets.ipynb #de1129d8
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 
 def image_files(folder) -> list:
     "All image files under `folder`, sorted; hidden ones left out."
-    return sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
-
-# %% ../../nbs/05_datasets.ipynb #3836c762
-def _need(path, what):
-    "`path` if it exists; else a `DatasetError` saying what should be there."
-    path = Path(path).expanduser()
-    if path.exists(): return path
-    raise DatasetError(f"There is no {path.name} in {path.parent}: {what}")
+    found = (p for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in found if p.is_file())
 
 # %% ../../nbs/05_datasets.ipynb #9ca87414
 def folder_dataset(
     root,           # folder with one sub-folder an emotion
     classes=BASIC,  # classes of the soft labels
     size=128,       # side of the images in pixels
-) -> EmotionDataset:  # raises `DatasetError` when nothing is found, `UnknownEmotion` for a folder name that is no emotion
+) -> EmotionDataset:  # `DatasetError` where nothing is found, `UnknownEmotion` for a folder that is no emotion
     "Images sorted into folders that are named after emotions (any alias)."
-    root = _need(root, "give a folder with one sub-folder an emotion, such as happy/ and sad/.")
-    found = [(p, soft_label(d.name, classes)) for d in sorted(root.iterdir()) if d.is_dir() and not d.name.startswith(".") for p in image_files(d)]
+    root, found = _need(root, "give a folder with one sub-folder an emotion, such as happy/ and sad/.", folder=True), []
+    for d in sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith(".")):
+        label, files = soft_label(d.name, classes), image_files(d)
+        if not files:
+            raise DatasetError(f"{d} holds no images ({' '.join(sorted(IMAGE_SUFFIXES))}): add some, or remove it.")
+        found += [(p, label) for p in files]
     if not found: raise DatasetError(f"{root} holds no images in sub-folders: put them in folders named after emotions, such as happy/ and sad/.")
     return EmotionDataset(*zip(*found), classes=classes, size=size, name=root.name)
 
 # %% ../../nbs/05_datasets.ipynb #fc132b1f
 _VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
+_USAGES = ("Training", "PublicTest", "PrivateTest")
 
+def _face(text, where):
+    "The pixels of a face, (48, 48) uint8, from 2304 numbers with blanks between them."
+    try: x = np.array(text.split(), float)
+    except ValueError: x = np.full(1, np.nan)
+    if x.size == 48*48 and ((x >= 0) & (x <= 255) & (x % 1 == 0)).all(): return x.astype(np.uint8).reshape(48, 48)
+    raise DatasetError(f"{where}: the {len(text.split())} values of pixels are not 2304 (48 x 48) whole numbers "
+                       "from 0 to 255: download the file again.")
+
+# %% ../../nbs/05_datasets.ipynb #03899d25
+def _fer_row(face, rated):
+    "(pixels, ten votes, usage) from line n of the one file and line n of the other."
+    (here, face), (where, rated) = face, rated
+    usage = rated["Usage"]
+    if usage not in _USAGES: raise DatasetError(f"{where}: Usage is '{usage}', not {', '.join(_USAGES)}: correct it.")
+    if face.get("Usage", usage) != usage:
+        raise DatasetError(f"{where}: Usage is {usage}, but {face['Usage']} at {here}: the files must be in one order.")
+    votes = [int(_number(rated[k], 0, 10, f"{where}: {k}", whole=True)) for k in _VOTES]
+    return _face(face["pixels"], here), votes, usage
+
+# %% ../../nbs/05_datasets.ipynb #d8c089b5
+_FER2013 = ("download FER2013 from Kaggle "
+            "(challenges-in-representation-learning-facial-expression-recognition-challenge).")
+_FERPLUS = "download it from github.com/microsoft/FERPlus."
+
+# %% ../../nbs/05_datasets.ipynb #6bea97a0
 def _read_fer_csv(root):
-    "Pixels, votes and usage from the two public csv files."
-    pixels = _need(root/"fer2013.csv", "download FER2013 from Kaggle (challenges-in-representation-learning-facial-expression-recognition-challenge).")
-    votes = _need(root/"fer2013new.csv", "download it from github.com/microsoft/FERPlus.")
-    csv.field_size_limit(1 << 20)
-    with open(pixels, newline="") as a, open(votes, newline="") as b:
-        rows = [(p["pixels"], [int(v[k]) for k in _VOTES], v["Usage"]) for p, v in zip(csv.DictReader(a), csv.DictReader(b)) if v["Image name"]]
-    x = np.stack([np.array(p.split(), np.uint8).reshape(48, 48) for p, _, _ in rows])
-    return x, np.array([v for _, v, _ in rows], np.uint8), np.array([u for _, _, u in rows])
+    "Pixels (N, 48, 48), votes (N, 10) and usage (N,) of the images that FER+ kept, from the two public csv files."
+    faces = _read_csv(root/"fer2013.csv", ("pixels",), _FER2013)
+    rated = _read_csv(root/"fer2013new.csv", ("Usage", "Image name", *_VOTES), _FERPLUS)
+    if len(faces) != len(rated):
+        raise DatasetError(f"{root/'fer2013.csv'} has {len(faces)} rows, but fer2013new.csv has {len(rated)}: "
+                           "line n of one belongs to line n of the other, so download the shorter one again.")
+    rows = [_fer_row(f, r) for f, r in zip(faces, rated) if r[1]["Image name"]]
+    if not rows: raise DatasetError(f"{root/'fer2013new.csv'} has no row with an 'Image name': download it again.")
+    return tuple(map(np.array, zip(*rows)))
+
+# %% ../../nbs/05_datasets.ipynb #5984d3e0
+def _read_fer_npz(path):
+    "Pixels (N, 48, 48) uint8, votes (N, 10) and usage (N,) from a packed file."
+    advice = "make it again, or give the folder of fer2013.csv and fer2013new.csv."
+    try:
+        with np.load(_need(path, advice), allow_pickle=False) as z: x, votes, use = z["x"], z["votes"], z["usage"]
+    except DatasetError: raise
+    except Exception as e: raise DatasetError(f"{path} is damaged or has no x, votes and usage: {advice}") from e
+    votes = _checked_votes(votes, f"{path}: votes")
+    n = len(votes)
+    if x.dtype == np.uint8 and x.shape == (n, 48, 48) and use.shape == (n,): return x, votes, use.astype(str)
+    raise DatasetError(f"{path}: x is {x.dtype} of shape {x.shape} with {n} votes and {use.size} usages, "
+                       f"not uint8 (N, 48, 48) with N of each: {advice}")
 
 # %% ../../nbs/05_datasets.ipynb #1ba0bbe8
 def ferplus_arrays(
@@ -143,13 +268,13 @@ def ferplus_arrays(
     usage="Training",  # "Training", "PublicTest" (validation) or "PrivateTest" (test)
 ) -> tuple:            # x (N, 48, 48) uint8 gray, labels (N, 8) float32, clear (N,) bool, for the usable images
     "FER+ (Barsoum et al. 2016) as arrays; `clear` marks images where one emotion has more than half of the votes."
-    root = _need(root, "give the folder that holds ferplus.npz, or fer2013.csv and fer2013new.csv.")
-    if (root/"ferplus.npz").exists():
-        with np.load(root/"ferplus.npz", allow_pickle=False) as z: x, votes, use = z["x"], z["votes"], z["usage"]
-    else: x, votes, use = _read_fer_csv(root)
-    if usage not in use: raise DatasetError(f"{root} has no '{usage}' images: it holds {', '.join(sorted(set(use.tolist())))}.")
+    root = _need(root, "give the folder that holds ferplus.npz, or fer2013.csv and fer2013new.csv.", folder=True)
+    packed = root/"ferplus.npz"
+    x, votes, use = _read_fer_npz(packed) if packed.exists() else _read_fer_csv(root)
+    if usage not in use: raise DatasetError(f"{root} has no '{usage}' images: it holds {', '.join(sorted(set(use.tolist()))) or 'none'}.")
     x, votes = x[use == usage], votes[use == usage]
     labels, usable, clear = vote_labels(votes)
+    if not usable.any(): raise DatasetError(f"{root} has no '{usage}' image whose most-voted answer is an emotion.")
     return x[usable], labels[usable], clear[usable]
 
 # %% ../../nbs/05_datasets.ipynb #4d977ee4
@@ -160,55 +285,128 @@ def ferplus(root, usage="Training", size=48) -> EmotionDataset:
 
 # %% ../../nbs/05_datasets.ipynb #15796d10
 def _read_json(path, what):
-    try: return json.loads(_need(path, what).read_text())
-    except json.JSONDecodeError as e: raise DatasetError(f"{path} is not valid JSON ({e}): download it again.") from None
+    "What a JSON file holds (UTF-8 or UTF-16, with a BOM or without)."
+    path = _need(path, what)
+    try: return json.loads(path.read_bytes())
+    except OSError as e: raise DatasetError(f"{path} cannot be read: {e.strerror}.") from None
+    except (ValueError, RecursionError) as e:
+        raise DatasetError(f"{path} is not valid JSON ({e}): download it again.") from None
 
+# %% ../../nbs/05_datasets.ipynb #34065966
+def _emoset_classes(info, path):
+    "{class: index from 0} from what info.json holds; label2idx is at the top or under emotion."
+    parts = (info.get("emotion"), info) if isinstance(info, dict) else ()
+    order = next((p["label2idx"] for p in parts if isinstance(p, dict) and isinstance(p.get("label2idx"), dict)), {})
+    if not order: raise DatasetError(f"{path} has no label2idx at the top or under emotion: download it again.")
+    last = len(order) - 1
+    order = {k: int(_number(i, 0, last, f"{path}: the index of {k}", whole=True)) for k, i in order.items()}
+    if len(set(order.values())) == len(order): return order
+    raise DatasetError(f"{path}: two classes of label2idx have the same index: download it again.")
+
+# %% ../../nbs/05_datasets.ipynb #5946c32a
+def _emoset_row(row, order, where):
+    "(emotion, picture) from [emotion, image, annotation] or [emotion, id, image, annotation]."
+    if not (isinstance(row, list) and len(row) in (3, 4) and isinstance(row[0], str) and isinstance(row[-2], str)):
+        raise DatasetError(f"{where} is {str(row)[:60]}, not [emotion, image, annotation] or "
+                           "[emotion, id, image, annotation]: download the file again.")
+    if row[0] not in order: raise DatasetError(f"{where}: '{row[0]}' is not one of {', '.join(order)}: correct it.")
+    return row[0], row[-2]
+
+# %% ../../nbs/05_datasets.ipynb #65a517a7
+def _emoset_rows(path, order, what):
+    "[(emotion, picture)] of a split; the first entry of the list is entry 1 in messages."
+    rows = _read_json(path, what)
+    if not (isinstance(rows, list) and rows):
+        raise DatasetError(f"{path} is not a list of pictures, or is empty: {what}")
+    return [_emoset_row(row, order, f"{path}, entry {n}") for n, row in enumerate(rows, 1)]
+
+# %% ../../nbs/05_datasets.ipynb #cd15b6e2
 def emoset(
     root,           # the folder that holds info.json
     split="train",  # "train", "val" or "test"
     size=224,       # side of the images in pixels
 ) -> EmotionDataset:  # classes are Mikels' eight in the order of info.json
-    "EmoSet-118K (Yang et al., ICCV 2023)."
-    root, where = Path(root), "ask for EmoSet-118K at vcc.tech/EmoSet and give the folder that holds info.json."
-    order = _read_json(root/"info.json", where)["emotion"]["label2idx"]
-    rows = _read_json(root/f"{split}.json", where)
-    paths = [root/row[2] for row in rows]
-    return EmotionDataset(paths, np.eye(len(order))[[order[row[0]] for row in rows]], classes=sorted(order, key=order.get), size=size, name=f"EmoSet {split}")
+    "EmoSet-118K (Yang et al., ICCV 2023); raises `DatasetError` when a file or picture is missing or not as expected."
+    where = "ask for EmoSet-118K at vcc.tech/EmoSet and give the folder that holds info.json."
+    root = _need(root, where, folder=True)
+    order = _emoset_classes(_read_json(root/"info.json", where), root/"info.json")
+    rows = _emoset_rows(root/f"{split}.json", order, where)
+    paths = [root/picture for _, picture in rows]
+    if missing := [p for p in paths if not p.is_file()]:
+        raise DatasetError(f"{len(missing)} of the {len(paths)} pictures of {split}.json are missing, "
+                           f"first {missing[0]}: unpack all of EmoSet-118K.")
+    labels = np.eye(len(order))[[order[word] for word, _ in rows]]
+    return EmotionDataset(paths, labels, classes=sorted(order, key=order.get), size=size, name=f"EmoSet {split}")
 
 # %% ../../nbs/05_datasets.ipynb #a375952c
+def _labelled(word, classes, where, amount=1.):
+    "`soft_label` of a word that stands in a file: its errors name the place."
+    try: return soft_label(word, classes, amount)
+    except ValueError as e: raise DatasetError(f"{where}: {e}") from None
+
+def _finding(row, classes, where):
+    "(path of the picture, soft label, [valence, arousal] in [-1, 1]) from a row of annotations."
+    if not (path := row["image_path"].lstrip("/")): raise DatasetError(f"{where}: image_path is empty: correct it.")
+    valence = _number(row["valence"], -3, 3, f"{where}: valence")
+    arousal = _number(row["arousal"], 0, 6, f"{where}: arousal")
+    return path, _labelled(row["emotion"], classes, where), [valence/3, arousal/3 - 1]
+
+# %% ../../nbs/05_datasets.ipynb #98737778
+def _findings(annotations, images, classes):
+    "`_finding` of every row whose picture is there, with the picture's full path; and how many rows there are."
+    columns = "image_path", "valence", "arousal", "emotion"
+    rows = _read_csv(annotations, columns, "it is part of the findingemo-light package (data/annotations_single.ann).")
+    images = _need(images, "give the folder with the downloaded images.", folder=True)
+    found = [(images/path, *rest) for path, *rest in (_finding(row, classes, where) for where, row in rows)]
+    if there := [f for f in found if f[0].is_file()]: return there, len(rows)
+    raise DatasetError(f"None of the {len(rows)} annotated images is in {images}: "
+                       "download them with findingemo-light first.")
+
+# %% ../../nbs/05_datasets.ipynb #237a4d0e
 def findingemo(
     annotations,      # path of annotations_single.ann
     images,           # folder with the downloaded images (Run_1/, Run_2/)
     classes=PLUTCHIK,  # or `BASIC` to fold the 24 words onto the basic faces
     size=224,         # side of the images in pixels
 ) -> EmotionDataset:  # with `.valence_arousal` (N, 2) in [-1, 1]
-    "FindingEmo (Mertens et al., NeurIPS 2024)."
-    with open(_need(annotations, "it is part of the findingemo-light package (data/annotations_single.ann)."), newline="") as f: rows = list(csv.DictReader(f))
-    images = _need(images, "give the folder with the downloaded images.")
-    there = [r for r in rows if (images/r["image_path"].lstrip("/")).exists()]
-    if not there: raise DatasetError(f"None of the {len(rows)} annotated images is in {images}: download them with findingemo-light first.")
-    ds = EmotionDataset([images/r["image_path"].lstrip("/") for r in there], [soft_label(r["emotion"], classes) for r in there],
-                        classes=classes, size=size, name=f"FindingEmo ({len(there)} of {len(rows)} images)")
-    ds.valence_arousal = torch.tensor([[float(r["valence"])/3, float(r["arousal"])/3 - 1] for r in there])
+    "FindingEmo (Mertens et al., NeurIPS 2024); raises `DatasetError` with the line when a row is not as expected."
+    there, n = _findings(annotations, images, classes)
+    paths, labels, valence_arousal = zip(*there)
+    name = f"FindingEmo ({len(there)} of {n} images)"
+    ds = EmotionDataset(paths, labels, classes=classes, size=size, name=name)
+    ds.valence_arousal = torch.tensor(valence_arousal)
     return ds
 
 # %% ../../nbs/05_datasets.ipynb #939d8991
+def _record_label(record, classes, where):
+    "Soft label of a record of a face world."
+    try: emotion, intensity = record["emotion"], record["intensity"]
+    except (KeyError, TypeError):
+        raise DatasetError(f"{where} has no emotion or no intensity: build the face world again.") from None
+    return _labelled(emotion, classes, where, intensity)
+
+# %% ../../nbs/05_datasets.ipynb #57f25c83
 def faceworld_dataset(
     world,          # an opened `emotion_synth.data.faceworld.FaceWorld`
     classes=BASIC,  # classes of the soft labels
     size=128,       # side of the images in pixels
-) -> EmotionDataset:
+) -> EmotionDataset:  # raises `DatasetError` with the number of a record that has no such label
     "A face world with soft labels: `intensity` of the record's emotion, the rest neutral."
-    labels = [soft_label(r["emotion"], classes, r["intensity"]) for r in world.records]
+    labels = [_record_label(r, classes, f"Record {i} of the face world") for i, r in enumerate(world.records)]
+    if not labels: raise DatasetError("This face world has no records: build it, or open another folder.")
     return EmotionDataset(range(len(labels)), labels, read=lambda i: Image.fromarray(world[i][0]), classes=classes, size=size, name="face world")
 
 # %% ../../nbs/05_datasets.ipynb #7f0eba7e
+_SOURCES = ("london", "canada", "faker", "civil")
+
 def portraits(
     source,       # "london" (neutral), "canada", "faker" or "civil"
     split=None,   # "train", "valid", or None for both
     folder=None,  # the folder that holds the sets; default `data_dir()`
-) -> list:        # sorted paths; empty when the photos are not at hand
+) -> list:        # sorted paths; empty when the photos are not at hand; `DatasetError` for other words
     "The neutral (or only) portrait of every person of a source."
+    if source not in _SOURCES: raise DatasetError(f"'{source}' is not a source: give one of {', '.join(_SOURCES)}.")
+    if split not in ("train", "valid", None): raise DatasetError(f"'{split}' is not a split: give train or valid.")
     folder = folder or data_dir()
     if folder is None: return []
     files = image_files(Path(folder)/source/("neutral" if source == "london" else ""))
