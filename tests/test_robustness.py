@@ -165,7 +165,8 @@ def stop_edit(folder, number, moment):
 def test_edit_is_stopped(photo, number):
     "Nothing is saved, or all of it; a Ctrl-C that comes too late finds the picture saved."
     moments = 'reading', 'saving', .1, 1.
-    with ThreadPoolExecutor(2) as two: ends = list(two.map(lambda m: stop_edit(photo.parent/str(m), number, m), moments))
+    stop = lambda moment: stop_edit(photo.parent/str(moment), number, moment)
+    with ThreadPoolExecutor(2) as two: ends = list(two.map(stop, moments))
     for moment, (code, out, err) in zip(moments, ends):
         file = photo.parent/str(moment)/'out.png'
         assert all(map(is_leftover, set(names(file.parent)) - {'out.png', 'me.fifo'}))
@@ -192,8 +193,8 @@ def test_save_on_a_full_disk(tmp_path, room):
     target = save_image(noise(0, 100), tmp_path/'target.png')
     before = contents(tmp_path)
     for path in (target, tmp_path/'new.png', tmp_path/'new.jpg', tmp_path/'new.webp'):
-        with full_disk(room), pytest.raises(ImageError, match=rf"^'{re.escape(str(path))}' cannot be written: File too large\.$"):
-            save_image(noise(1, 100), path)
+        with full_disk(room), pytest.raises(ImageError) as refusal: save_image(noise(1, 100), path)
+        assert str(refusal.value) == f"'{path}' cannot be written: {os.strerror(errno.EFBIG)}."
         assert contents(tmp_path) == before
 
 @linux
@@ -218,9 +219,9 @@ def test_edit_onto_a_folder(photo, told):
 
 @linux
 def test_edit_into_a_folder_that_is_read_only(photo, told):
-    "To root no folder is read-only, but nobody can create a file in /proc."
-    folder = Path('/proc') if os.geteuid() == 0 else photo.parent/'fixed'
-    if os.geteuid(): folder.mkdir(mode=0o555)
+    "Root can write into any folder, but nobody can create a file in /proc."
+    (folder := photo.parent/'fixed').mkdir(mode=0o555)
+    if os.access(folder, os.W_OK): folder = Path('/proc')
     answer = told('edit', 'me.png', '--emotion', 'joy', '-o', folder/'out.png')
     check_refusal(answer)
     assert 'cannot be written' in answer[2] and not (folder/'out.png').exists()
@@ -257,9 +258,8 @@ def other_names(photo):
     for link in ('link.png', 'folder/link.png'): Path(link).symlink_to(photo)
     Path('hard.png').hardlink_to(photo)
     Path('there').symlink_to(folder, target_is_directory=True)
-    return [('me.png', 'me.png'), ('me.png', photo), (photo, 'me.png'), ('me.png', './folder/../me.png'), ('me.png', 'hard.png'),
-            ('hard.png', 'me.png'), ('me.png', 'link.png'), ('link.png', 'me.png'), ('link.png', 'hard.png'), ('me.png', 'there/../me.png'),
-            ('me.png', 'there/link.png')]
+    ways = 'me.png', photo, './folder/../me.png', 'there/../folder/link.png', 'hard.png', 'link.png', 'there/link.png'
+    return [('me.png', way) for way in ways] + [(way, 'me.png') for way in ways] + [('link.png', 'hard.png')]
 
 @linux
 @pytest.mark.parametrize('command', ('edit --emotion joy', 'spectrum'))
@@ -317,7 +317,7 @@ sys.exit(cli.main(command))
 """
 
 def learn(folder, toy, stop_at=-1, number=0):
-    "Run `learn` with a checkpoint every 4 steps and a signal before step `stop_at`: (exit code, steps, last line on stderr)."
+    "`learn` with a checkpoint every 4 steps and a signal before step `stop_at`: (exit code, steps, last error line)."
     command = 'learn', 'smirk', 'a.png', 'b.png', 'c.png', '--model', toy, '--steps', 12, '--out', folder
     with started('-c', LEARN, stop_at, int(number), *command) as process: code, out, err = finished(process)
     return code, [int(n) for n in re.findall(r'^step (\d+)$', out, re.M)], err.strip().splitlines()[-1:]
@@ -350,7 +350,8 @@ def traces(network):
     "What changes how a network computes without being a weight: hooks, replaced functions, attention processors."
     kinds = '_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'
     hooks = lambda m: [list(getattr(m, kind).values()) for kind in kinds]
-    return [(m, hooks(m), m.__dict__.get('forward'), getattr(m, 'processor', None), m.training) for m in network.modules()]
+    others = lambda m: [m.__dict__.get('forward'), getattr(m, 'processor', None), m.training]
+    return [(m, hooks(m), others(m)) for m in network.modules()]
 
 @contextmanager
 def breaking(module, call, error):
@@ -401,7 +402,8 @@ def predicted(backbone, sentence='a photo of a joyful woman'):
     "The noise that a toy sees in some latents, as bytes."
     import torch
     x = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(): return backbone.predict_noise(x, torch.tensor([100, 700]), backbone.embed(sentence)).numpy().tobytes()
+    with torch.no_grad(): eps = backbone.predict_noise(x, torch.tensor([100, 700]), backbone.embed(sentence))
+    return eps.numpy().tobytes()
 
 @pytest.mark.parametrize('error', ERRORS)
 def test_bottleneck_after_an_error(backbones, error):
@@ -417,7 +419,8 @@ def test_learning_after_an_error(backbones, error):
     from emotion_synth.methods.textual_inversion import learning
     tried, untouched = backbones
     before, ids = traces(tried.text_encoder), tried.tokenizer('joyful', add_special_tokens=False).input_ids
-    with pytest.raises(error), learning(tried, ids, torch.ones(1, 32)), breaking(tried.text_encoder, 0, error): predicted(tried)
+    with pytest.raises(error), learning(tried, ids, torch.ones(1, 32)), breaking(tried.text_encoder, 0, error):
+        predicted(tried)
     assert traces(tried.text_encoder) == before and predicted(tried) == predicted(untouched)
 
 @pytest.mark.parametrize('error', ERRORS)
@@ -449,7 +452,7 @@ def test_broken_pipe(command, tmp_path):
 @linux
 def test_pipe_into_head(tmp_path):
     line = f'{shlex.quote(sys.executable)} -m emotion_synth.cli emotions | head -1; exit ${{PIPESTATUS[0]}}'
-    run = subprocess.run(['bash', '-c', line], env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=MINUTE)
+    run = subprocess.run(['bash', '-c', line], env=environment(), cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0 and not run.stderr and len(run.stdout.splitlines()) == 1
 
 # Bad input
