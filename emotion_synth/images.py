@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['DIGITAL_SOURCE_TYPE', 'sample_photo', 'data_dir', 'show_sheet', 'show_images', 'ImageError', 'on_white', 'to_array',
-           'rgb_array', 'to_tensor', 'to_image', 'load_image', 'write_atomic', 'save_image', 'read_provenance']
+           'rgb_array', 'to_tensor', 'to_image', 'load_image', 'write_atomic', 'save_image', 'read_provenance',
+           'is_our_edit']
 
 # %% ../nbs/01_images.ipynb #df18a0f3
 import io
@@ -377,3 +378,11 @@ def read_provenance(
         if name == f"{{{_IPTC}}}DigitalSourceType": found["digital_source_type"] = text
         elif name.startswith(f"{{{_OURS}}}"): found[name[len(_OURS) + 2:]] = _value(name[len(_OURS) + 2:], text)
     return found
+
+# %% ../nbs/01_images.ipynb #98d6a68b
+def is_our_edit(
+    path,      # a picture file, or one that does not exist
+) -> bool:
+    "Whether a file is a picture that this library has edited and saved, which may be replaced."
+    try: return "method" in read_provenance(path)
+    except ImageError: return False
