@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -56,6 +57,13 @@ def _command(commands, name, run, about, examples):
 def _photo_option(parser, optional=False):
     parser.add_argument("photo", metavar="PHOTO", nargs="?" if optional else None, help="a picture file" + (" (default: a photo that comes with scikit-image)" if optional else ""))
 
+def _size_option(parser):
+    parser.add_argument("--max-pixels", type=_positive, default=50_000_000, metavar="N", help="refuse larger photos (default: 50000000)")
+
+def _positive(text):
+    if not text.isdigit() or not int(text): raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
+    return int(text)
+
 def _face_option(parser):
     parser.add_argument("--face", default="0", metavar="N|all", help="which face: 0 is the largest, 'all' is everybody (default: 0)")
 
@@ -67,6 +75,8 @@ def _edit_options(parser):
     _model_option(parser, "that of the method")
     _face_option(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="for methods that draw random numbers (default: 0)")
+    parser.add_argument("--device", metavar="NAME", help="where to compute: cpu, cuda or mps (default: cpu)")
+    _size_option(parser)
     parser.add_argument("-o", "--out", metavar="FILE", help="where to save: .png, .jpg or .webp (default: <photo>_<what>.png in this folder)")
 
 # %% ../nbs/51_cli.ipynb #5a2b03bb
@@ -77,22 +87,26 @@ class _Waiting:
         if time.monotonic() - self.start > 2: print(f"{doing} ...", file=sys.stderr, flush=True)
 
 def _photo(options):
-    "(stem, what the editor takes) of the photo that was asked for."
-    from emotion_synth.images import sample_photo
-    return (Path(options.photo).stem, options.photo) if options.photo is not None else ("astronaut", sample_photo())
+    "(stem, what the editor takes) of the photo that was asked for; of a file, the header is looked at."
+    from emotion_synth.images import image_size, sample_photo
+    if options.photo is None: return "astronaut", sample_photo()
+    image_size(options.photo, options.max_pixels)
+    return Path(options.photo).stem, options.photo
 
 # %% ../nbs/51_cli.ipynb #789d615d
-def _ours(path):
-    from emotion_synth.images import ImageError, read_provenance
-    try: return bool(read_provenance(path))
-    except ImageError: return False
-
 def _output(options, name):
     "The path to save to, checked; `UsageError` where saving there would hurt."
     out = Path(options.out).expanduser() if options.out else Path(name)
+    try: return _checked_output(options, out)
+    except (OSError, ValueError) as error:
+        if isinstance(error, UsageError): raise
+        raise UsageError(f"'{str(out)[:60]}' cannot be the name of a file here ({getattr(error, 'strerror', None) or error}): choose another with -o.") from error
+
+def _checked_output(options, out):
+    from emotion_synth.images import is_our_edit
     if options.photo and out.exists() and Path(options.photo).exists() and out.samefile(options.photo):
         raise UsageError(f"'{out}' is the photo itself: choose another name with -o, so that the original stays.")
-    if not options.out and out.exists() and not _ours(out): raise UsageError(f"'{out}' exists already and is not an edit of ours: choose a name with -o.")
+    if not options.out and out.exists() and not is_our_edit(out): raise UsageError(f"'{out}' exists already and is not an edit of ours: choose a name with -o.")
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"): raise UsageError(f"'{out.name}' does not end in .png, .jpg or .webp: the ending says how to save the picture.")
     if not out.parent.is_dir(): raise UsageError(f"There is no folder '{out.parent}' to save '{out.name}' in: create it first.")
     return out
@@ -109,13 +123,20 @@ def _asked(options):
     from emotion_synth.emotions import get_emotion
     return get_emotion(options.emotion)
 
-def _editor(options, word=None):
-    "The editor; one with the model that was asked for, and with a `LearntWord` that it is to know."
-    from emotion_synth.editor import DIRECTION_METHOD, Editor
-    from emotion_synth.methods.registry import get_method
+def _method(options, word=None):
+    "(name of the method or None, what its class is given): `UnknownMethod` and `MissingWeights` before anything is imported."
+    from emotion_synth.methods.registry import DIRECTION_METHOD, find_method
     given = {k: v for k, v in dict(backbone=options.model, words=word and [word]).items() if v}
     name = options.method or ("textual_inversion" if word else DIRECTION_METHOD if given else None)
-    try: return Editor(get_method(name, **given) if given else name, seed=options.seed)
+    if name: find_method(name, **given)
+    return name, given
+
+@contextmanager
+def _editor(options, word=None):
+    "The editor; one with the model that was asked for, and with a `LearntWord` that it is to know. Its method is loaded when it is first needed."
+    from emotion_synth.editor import Editor
+    name, given = _method(options, word)
+    try: yield Editor(name, seed=options.seed, device=options.device, max_pixels=options.max_pixels, **given)
     except TypeError as error:
         if "unexpected keyword" not in str(error): raise
         raise UsageError(f"The method '{name}' takes no {'learnt word' if word else 'model'}: leave out --method, or take textual_inversion.") from error
@@ -123,13 +144,14 @@ def _editor(options, word=None):
 # %% ../nbs/51_cli.ipynb #c72ef855
 def edit(options):
     "`emotion-synth edit`"
-    waiting, emotion = _Waiting(), _asked(options)
-    stem, photo = _photo(options)
+    waiting = _Waiting()
+    _method(options)
+    emotion, (stem, photo) = _asked(options), _photo(options)
     name = re.sub(r"[^\w-]+", "-", emotion.name).strip("-")
     out = _output(options, f"{stem}_{name}.png")
-    editor = _editor(options, emotion if options.word else None)
-    waiting("looking for the face and editing it")
-    done = editor(photo, emotion, options.strength, options.face)
+    with _editor(options, emotion if options.word else None) as editor:
+        waiting("looking for the face and editing it")
+        done = editor(photo, emotion, options.strength, options.face)
     print(f"saved {done.save(out)}")
 
 # %% ../nbs/51_cli.ipynb #609ad74f
@@ -143,14 +165,15 @@ def spectrum(options):
     "`emotion-synth spectrum`"
     from emotion_synth.emotions import SIX
     waiting = _Waiting()
-    from emotion_synth.editor import _meant
-    from emotion_synth.images import save_image
-    emotions = [_meant(w) for w in _words(options.emotions) or SIX]
+    _method(options)
     stem, photo = _photo(options)
     out = _output(options, f"{stem}_spectrum.png")
-    editor = _editor(options)
-    waiting("editing")
-    sheet = editor.spectrum(photo, emotions, _strengths(options.strengths), options.face, options.cell)
+    from emotion_synth.editor import _meant
+    from emotion_synth.images import save_image
+    emotions, strengths = [_meant(w) for w in _words(options.emotions) or SIX], _strengths(options.strengths)
+    with _editor(options) as editor:
+        waiting("editing")
+        sheet = editor.spectrum(photo, emotions, strengths, options.face, options.cell)
     print(f"saved {save_image(sheet, out, method=editor.method.name, emotion=', '.join(e.name for e in emotions), seed=options.seed)}")
 
 # %% ../nbs/51_cli.ipynb #ffcd4e69
@@ -164,7 +187,7 @@ def score(options):
     from emotion_synth.editor import choose, open_photo
     from emotion_synth.evaluation.judges import EmotionJudge
     from emotion_synth.faces import align, detect
-    photo = open_photo(_photo(options)[1])
+    photo = open_photo(_photo(options)[1], options.max_pixels)
     faces = detect(photo.array)
     chosen, judge = choose(faces, options.face), EmotionJudge.from_pretrained()
     for i in chosen:
@@ -182,21 +205,31 @@ def emotions(options):
 
 def methods(options):
     "`emotion-synth methods`"
-    from emotion_synth.editor import DEFAULT_METHOD
-    from emotion_synth.methods.registry import METHODS, available
-    for name in available():
-        line = (METHODS[name].__doc__ or "").strip().splitlines()[:1]
-        print(f"  {name:<18} {'(default) ' if name == DEFAULT_METHOD else ''}{line[0] if line else ''}")
+    from emotion_synth.methods.registry import DEFAULT_METHOD, known_methods
+    for method in known_methods().values(): print(f"  {method.name:<18} {'(default) ' if method.name == DEFAULT_METHOD else ''}{method.about}")
 
 # %% ../nbs/51_cli.ipynb #867e8b59
 def _word_place(options):
     "(where it goes, the folder to work in) for a word; `UsageError` where it cannot go."
+    from emotion_synth.images import is_our_edit
     out = Path(options.out).expanduser()
     alone, sheet = out.suffix == ".safetensors" and not out.is_dir(), out/"sheet.png"
     if not alone and (out.is_file() or out.suffix and not out.is_dir()): raise UsageError(f"'{out}' can hold no word: --out is a folder, or a file that ends in .safetensors.")
     if not out.absolute().parent.is_dir(): raise UsageError(f"There is no folder '{out.parent}' to save '{out.name}' in: create it first.")
-    if sheet.exists() and not _ours(sheet): raise UsageError(f"'{sheet}' exists already and is not of our making: choose another folder with --out.")
-    return out, out.with_name(f".{out.stem}.learning") if alone else out
+    if sheet.exists() and not is_our_edit(sheet): raise UsageError(f"'{sheet}' exists already and is not of our making: choose another folder with --out.")
+    place = out.with_name(f".{out.stem}.learning") if alone else out
+    _check_folder(place)
+    return out, place
+
+def _check_folder(place):
+    "`UsageError` where a folder cannot be made, or nothing can be written into it."
+    from emotion_synth.images import write_atomic
+    try:
+        if not (there := place.is_dir()): place.mkdir()
+        write_atomic(place/".writable", b"")
+        (place/".writable").unlink()
+        if not there: place.rmdir()
+    except OSError as error: raise UsageError(f"Nothing can be saved in '{place}' ({error.strerror}): choose another place with --out.") from error
 
 def _recipe(options):
     from emotion_synth.methods.textual_inversion import Recipe
@@ -253,10 +286,6 @@ def _edit_parsers(commands):
     _edit_options(p)
 
 # %% ../nbs/51_cli.ipynb #0a4cee6e
-def _positive(text):
-    if not text.isdigit() or not int(text): raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
-    return int(text)
-
 def _learn_parser(commands):
     p = _command(commands, "learn", learn, "learn a word for an expression from photos of it",
                  ["smirk smirks/*.jpg --out smirk", "smirk smirks/*.jpg --neutral calm/*.jpg --out smirk.safetensors --steps 200"])
@@ -277,6 +306,7 @@ def _other_parsers(commands):
     p = _command(commands, "score", score, "say what a face shows", ["me.jpg", "us.jpg --face all"])
     _photo_option(p, optional=True)
     _face_option(p)
+    _size_option(p)
     _command(commands, "emotions", emotions, "list the emotions and the words for them", [""])
     _command(commands, "methods", methods, "list the ways to edit", [""])
     data = commands.add_parser("data", help="build training data")
@@ -319,10 +349,17 @@ def _heard(message, category, *where, shown=warnings.showwarning, **more):
 
 def _written(error): return isinstance(error, UsageError) or type(error).__module__.startswith("emotion_synth")
 
+def _told_by_system(error):
+    "The sentence for what the operating system refuses: a full disk, a folder that is read-only."
+    if error.filename: return f"'{error.filename}' cannot be used: {error.strerror}."
+    _closed()  # or Python tries to write the rest at its end, and complains again
+    return f"What there is to say or to save cannot be written: {error.strerror}."
+
 def _failure(error):
     "Tell the user about an exception; the exit code."
     if os.environ.get("EMOTION_SYNTH_DEBUG"): raise error
     if _written(error): return _say(error) or (2 if isinstance(error, ValueError) else 1)
+    if isinstance(error, OSError) and error.strerror: return _say(_told_by_system(error)) or 1
     if isinstance(error, (FileNotFoundError, MemoryError)) and str(error): return _say(error) or 1
     _say(f"something went wrong inside ({type(error).__name__}: {' '.join(str(error).split())[:200]}). This is a bug; with EMOTION_SYNTH_DEBUG=1 it shows where.")
     return 1
@@ -330,7 +367,8 @@ def _failure(error):
 # %% ../nbs/51_cli.ipynb #01c829d8
 def _closed():
     "Whoever read our output has seen enough (`| head`): that is not an error."
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError): pass  # a stream without a file of its own
     return 0
 
 # %% ../nbs/51_cli.ipynb #60a09fba
@@ -339,6 +377,7 @@ def main(
 ) -> int:       # 0 done, 1 our fault, 2 wrong usage or input, 130 stopped by the user
     "The command `emotion-synth`; returns the exit code."
     args = sys.argv[1:] if args is None else list(args)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # None where the terminal has closed it
     for library in ("DIFFUSERS", "TRANSFORMERS"): os.environ.setdefault(f"{library}_VERBOSITY", "error")
     try:
         if hasattr(sys.stdout, "reconfigure"): sys.stdout.reconfigure(errors="replace")

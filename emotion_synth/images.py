@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DIGITAL_SOURCE_TYPE', 'sample_photo', 'data_dir', 'show_sheet', 'show_images', 'ImageError', 'on_white', 'to_array',
-           'rgb_array', 'to_tensor', 'to_image', 'load_image', 'write_atomic', 'save_image', 'read_provenance',
-           'is_our_edit']
+           'rgb_array', 'to_tensor', 'to_image', 'load_image', 'image_size', 'write_atomic', 'save_image',
+           'read_provenance', 'is_our_edit']
 
 # %% ../nbs/01_images.ipynb #df18a0f3
 import io
@@ -224,7 +224,7 @@ def _check_size(size, max_pixels, name):
     width, height = size
     if 0 in size: raise ImageError(f"{name} has {width} x {height} pixels: there is nothing in it.")
     if max_pixels and width*height > max_pixels:
-        raise ImageError(f"{name} has {width} x {height} = {width*height/1e6:.0f} million pixels, more than the limit of {max_pixels/1e6:g} million: make it smaller, or raise max_pixels.")
+        raise ImageError(f"{name} has {width} x {height} = {width*height/1e6:.0f} million pixels, more than the limit of {max_pixels/1e6:g} million: make it smaller, or raise max_pixels (on the command line: --max-pixels).")
 
 # %% ../nbs/01_images.ipynb #1112add6
 def _open(data, name):
@@ -286,6 +286,17 @@ def load_image(
     if _is_tensor(source): return to_image(source)
     name = f"'{os.fspath(source)}'" if isinstance(source, (str, os.PathLike)) else "The data"
     return _decode(_opened(source, name), max_pixels, name, keep_alpha, ours=isinstance(source, np.ndarray))
+
+# %% ../nbs/01_images.ipynb #3bb43cc3
+def image_size(
+    source,                # path, bytes or open file
+    max_pixels=50_000_000, # `ImageError` for larger ones; None for no limit of ours
+) -> tuple:                # (width, height) as stored, before it is turned upright
+    "The size of a picture from its header alone; `ImageError` with one sentence where it is no picture, or too large."
+    name = f"'{os.fspath(source)}'" if isinstance(source, (str, os.PathLike)) else "The data"
+    size = _opened(source, name).size
+    _check_size(size, max_pixels, name)
+    return size
 
 # %% ../nbs/01_images.ipynb #7c2da085
 #: The IPTC term for a photograph with parts made by a trained model.
