@@ -46,7 +46,8 @@ def word_token(name) -> str:
     "`<name>`: how a tokenizer knows a learnt word. Lower case letters, digits and hyphens; spaces become hyphens; `WordError` otherwise."
     plain = re.sub(r"[\s_]+", "-", name.strip().strip("<>").lower()) if isinstance(name, str) else ""
     if len(plain) <= LONGEST_TOKEN and re.fullmatch(r"[a-z][a-z0-9-]*", plain): return f"<{plain}>"
-    shown = f"'{name}'" if isinstance(name, str) and len(name) <= LONGEST_TOKEN else reprlib.repr(name)
+    plain = isinstance(name, str) and len(name) <= LONGEST_TOKEN and name.isprintable()
+    shown = f"'{name}'" if plain else reprlib.repr(name)
     raise WordError(f"{shown} cannot name a word: use letters, digits and hyphens, such as 'slight-smirk'.")
 
 # %% ../../nbs/20_textual_inversion.ipynb #f4ee17ee
