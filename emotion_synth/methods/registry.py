@@ -134,16 +134,20 @@ def available():
 class UnknownMethod(ValueError): "No method has this name; the message offers the nearest ones."
 class MissingWeights(ValueError): "A method cannot work without something that the user has to give it."
 
+def _info(name):
+    "The `MethodInfo` of a name as users type it; `UnknownMethod` with the nearest names."
+    known = known_methods()
+    if _plain(name) in known: return known[_plain(name)]
+    near = get_close_matches(_plain(name), known, n=3, cutoff=.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {', '.join(known) or 'none is installed'}."
+    raise UnknownMethod(f'{name!r} is not a known method: {hint}')
+
 def find_method(
     name,   # of a method, as users type it
     **kw,   # what its class will get
 ) -> MethodInfo:
-    "What is known of a method, without importing it; `UnknownMethod` with the nearest names, and `MissingWeights` where it needs something that is not in `kw`."
-    known = known_methods()
-    if (info := known.get(_plain(name))) is None:
-        near = get_close_matches(_plain(name), known, n=3, cutoff=.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {', '.join(known) or 'none is installed'}."
-        raise UnknownMethod(f'{name!r} is not a known method: {hint}')
+    "What is known of a method that is to edit, without importing it; `UnknownMethod`, and `MissingWeights` where it needs something that is not in `kw`."
+    info = _info(name)
     if info.needs and not any(kw.get(argument) for argument in info.needs[0]): raise MissingWeights(info.needs[1].format(name=info.name))
     return info
 
@@ -151,9 +155,9 @@ def get_method(
     name,   # a registered name, or a `Method`, which is returned as it is
     **kw,   # handed to the method's class
 ) -> Method:
-    "A method by name, made with `kw`; only its own module is imported. Raises what `find_method` raises."
+    "A method by name, made with `kw`; only its own module is imported. `UnknownMethod` with the nearest names when there is none."
     if isinstance(name, Method): return name
-    info = find_method(name, **kw)
+    info = _info(name)
     if info.name not in METHODS:
         try: importlib.import_module(info.module)
         except ImportError as error: raise UnknownMethod(f"The method '{info.name}' cannot be loaded here: {error}. Install what is missing, or choose another.") from error
