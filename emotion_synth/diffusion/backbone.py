@@ -412,7 +412,7 @@ def read_settings(
     try: found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as e: raise _broken(path, "cannot be read as JSON", e) from e
     if isinstance(found, dict): return found
-    raise _broken(path, f"holds a JSON {type(found).__name__} where an object with named settings belongs")
+    raise _broken(path, f"holds {json.dumps(found)[:40]} where an object with named settings belongs")
 
 # %% ../../nbs/10_backbone.ipynb #c293a5c4
 _SCHEDULERS = tuple(f"{name}Scheduler" for name in """DDIM DDIMInverse DDIMParallel DDPM DDPMParallel DEISMultistep
@@ -529,9 +529,9 @@ def _held(files):
     return held
 
 # %% ../../nbs/10_backbone.ipynb #8eb9e1ab
-_CLIP_SETTINGS = """attention_dropout bos_token_id eos_token_id hidden_act hidden_size image_size initializer_factor
-    initializer_range intermediate_size layer_norm_eps max_position_embeddings num_attention_heads num_channels
-    num_hidden_layers pad_token_id patch_size projection_dim vocab_size""".split()
+_CLIP_SETTINGS = """attention_dropout bos_token_id eos_token_id hidden_act hidden_size image_size intermediate_size
+    layer_norm_eps max_position_embeddings num_attention_heads num_channels num_hidden_layers pad_token_id patch_size
+    projection_dim vocab_size""".split()
 
 def _clip_settings(path):
     "What the settings of one of CLIP's towers say about its architecture."
@@ -594,7 +594,7 @@ def _empty(make, path, files):
     there = sum(4 * math.prod(shape) for _, shape, _ in held.values())
     if asked > min(MAX_WEIGHTS, 10 * there + 2**20):
         raise _broken(path, f"asks for a network of {asked / 2**30:,.1f} GB, of which {files[0]} holds "
-                            f"{there / 2**30:,.1f} GB (and none of more than {MAX_WEIGHTS >> 30} GB is made)")
+                            f"{there / 2**20:,.1f} MB (and none of more than {MAX_WEIGHTS >> 30} GB is made)")
     _compare(model, path, held)
     return model
 
@@ -638,15 +638,18 @@ def _fit_tokenizer(place, tokenizer, config):
         raise BackboneError(f"{place / 'tokenizer_config.json'} gives model_max_length = {length!r:.80}: "
                             f"it is the number of tokens in a sentence, such as {places}.")
     tokenizer.model_max_length = int(min(length, places))
+    try: tokenizer("", padding="max_length", max_length=tokenizer.model_max_length, truncation=True)
+    except Exception as e: raise _broken(place, "holds a tokenizer that cannot pad a sentence", e) from e
     if (last := max(tokenizer.get_vocab().values(), default=-1)) >= config.vocab_size:
         raise BackboneError(f"The tokenizer in {place} has a token {last} and the text encoder knows "
                             f"{config.vocab_size} tokens: they are of different models.")
 
 # %% ../../nbs/10_backbone.ipynb #d8bbb2f7
+def _sides(size): return size if isinstance(size, (tuple, list)) else [size] * 2
+
 def _check_unet_config(folder, unet):
     "A U-Net whose pictures, or latents, have a known size."
-    size = unet.sample_size
-    sides = size if isinstance(size, (tuple, list)) else [size] * 2
+    size, sides = unet.sample_size, _sides(unet.sample_size)
     if len(sides) != 2 or not all(type(side) is int and 0 < side <= 4096 for side in sides):
         raise BackboneError(f"The U-Net of {folder} gives sample_size = {size!r:.80} in its config.json: "
                             "it is the side of its pictures or latents, such as 64.")
@@ -673,6 +676,9 @@ def _check_fit(folder, parts):
     elif unet.in_channels != 3:
         raise BackboneError(f"The U-Net of {folder} takes {unet.in_channels} channels and there is no autoencoder: "
                             "models of pictures take 3.")
+    if unet.out_channels < unet.in_channels:
+        raise BackboneError(f"The U-Net of {folder} takes {unet.in_channels} channels and answers with "
+                            f"{unet.out_channels}: a noise prediction has as many.")
     if (text is None) != (parts.get("tokenizer") is None):
         raise BackboneError(f"{folder} has only one of text_encoder and tokenizer: text needs both.")
     if text is None: return
@@ -681,6 +687,28 @@ def _check_fit(folder, parts):
         raise BackboneError(f"The text encoder of {folder} gives {text.hidden_size} numbers a token and its U-Net "
                             f"takes {width}: they are of different models.")
     _fit_tokenizer(folder / "tokenizer", parts["tokenizer"], text)
+
+# %% ../../nbs/10_backbone.ipynb #25c19902
+def _passes(parts):
+    "Part -> a pass of its empty network: shapes without numbers."
+    def empty(*shape, dtype=torch.float32): return torch.empty(shape, dtype=dtype, device="meta")
+    unet, vae, text = (parts.get(k) for k in ("unet", "vae", "text_encoder"))
+    width = getattr(unet.config, "cross_attention_dim", None)
+    latents = empty(1, unet.config.in_channels, *_sides(unet.config.sample_size))
+    if text is not None:
+        yield "text_encoder", lambda: text(empty(1, text.config.max_position_embeddings, dtype=torch.long))
+    if vae is not None: yield "vae", lambda: (vae.decode(latents), vae.encode(empty(1, 3, 64, 64)))
+    if type(width) not in (int, type(None)): return
+    states = [] if width is None else [empty(1, 3, text.config.hidden_size if text is not None else width)]
+    yield "unet", lambda: unet(latents, empty(1, dtype=torch.long), *states)
+
+def _try_out(parts, places):
+    "A `BackboneError` for settings that make a network which cannot compute, such as a text where a number belongs."
+    for part, run in _passes(parts):
+        try:
+            with torch.no_grad(): run()
+        except Exception as e:
+            raise _broken(places[part] / "config.json", "describes a network that cannot compute", e) from e
 
 # %% ../../nbs/10_backbone.ipynb #3512e311
 def load_parts(folder) -> dict: # keyword arguments of `Backbone`
@@ -695,6 +723,7 @@ def load_parts(folder) -> dict: # keyword arguments of `Backbone`
     parts["scheduler"] = _scheduler(*found["scheduler"])
     if "tokenizer" in found: parts["tokenizer"] = _tokenizer(*found["tokenizer"])
     _check_fit(folder, parts)
+    _try_out(parts, {k: place for k, (_, place) in networks.items()})
     return parts | {k: _filled(makers[k], files[k]) for k in networks}
 
 # %% ../../nbs/10_backbone.ipynb #f39311df
@@ -744,23 +773,21 @@ def _download(name):
 class CropGuessWarning(UserWarning):
     "Nothing says how the faces of a model were cut from their photos; the message is the guess, and how to set it."
 
-def _guess_crop(name, folder):
-    "The crop that the name of a model suggests: its own, or the one it was published under."
-    index = next(p for p in (folder / "model_index.json", folder / "config.json") if p.exists())
-    own = folder.resolve().name if _local(name).is_dir() else str(name)
-    for known in (own, str(read_settings(index).get("_name_or_path"))):
-        if "ffhq" in known.lower(): return "ffhq"
-        if "celeba" in known.lower(): return "celeba-hq"
-    return "tight"
-
-def _find_crop(name, folder):
-    "The crop of the model in `folder`, loaded as `name`: from its emotion_synth.json, or guessed from its names."
+def _told_crop(folder):
+    "The crop that a model's emotion_synth.json names, or that of an embedded model; None if nothing says it."
     settings = read_settings(own) if (own := folder / "emotion_synth.json").exists() else {}
     if "crop" in settings: return _as_crop(settings["crop"], f" (in {own})")
-    if any(folder.resolve() == weights_dir(known).resolve() for known in EMBEDDED): return "tight"
-    guess = _guess_crop(name, folder)
+    return "tight" if any(folder.resolve() == weights_dir(known).resolve() for known in EMBEDDED) else None
+
+def _guess_crop(name, folder):
+    "The crop that the name of a model suggests, its own or the one it was published under, with a warning."
+    index = next(p for p in (folder / "model_index.json", folder / "config.json") if p.exists())
+    own = folder.resolve().name if _local(name).is_dir() else str(name)
+    names, hints = (own, str(read_settings(index).get("_name_or_path"))), dict(ffhq="ffhq", celeba="celeba-hq")
+    guess = next((hints[word] for known in names for word in hints if word in known.lower()), "tight")
     warnings.warn(f"The crop of '{name}' is a guess from its name, {guess}: to set it, give crop= one of "
-                  f"{', '.join(CROPS)}, or write {json.dumps(dict(crop=guess))} into {own}.", CropGuessWarning, stacklevel=3)
+                  f"{', '.join(CROPS)}, or write {json.dumps(dict(crop=guess))} into {folder / 'emotion_synth.json'}.",
+                  CropGuessWarning, stacklevel=3)
     return guess
 
 # %% ../../nbs/10_backbone.ipynb #6e9837c1
@@ -774,8 +801,10 @@ def from_pretrained(cls:Backbone,
 ) -> Backbone:
     "Load a backbone; `BackboneError` says what is missing."
     if crop is not None: _as_crop(crop)
-    parts = load_parts(folder := find_weights(name))
-    return cls(**parts, bf16=bf16, dtype=dtype, crop=crop or _find_crop(name, folder)).to(device)
+    folder = find_weights(name)
+    if crop is None: crop = _told_crop(folder)
+    parts = load_parts(folder)
+    return cls(**parts, bf16=bf16, dtype=dtype, crop=crop or _guess_crop(name, folder)).to(device)
 
 # %% ../../nbs/10_backbone.ipynb #16ed3ef6
 def load_clip(folder): # -> CLIPModel, of images (B, 3, S, S) in [-1, 1]
