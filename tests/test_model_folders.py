@@ -103,7 +103,8 @@ def evil(folder, part, name):
     "Code in the folder of a part that would leave a mark, and settings that point to it."
     (folder/part/'evil.py').write_text(f'open({str(folder/"RAN")!r}, "w")\n', encoding='utf-8')
     auto_map = {k: f'evil.{k}' for k in ('AutoConfig', 'AutoModel', 'AutoTokenizer', 'AutoProcessor')}
-    for file in (folder/part).glob('*config.json'): change(file, auto_map=auto_map)
+    asked = dict(model_type='evil') if name.startswith('Auto') else {} # a known type would be taken from transformers
+    for file in (folder/part).glob('*config.json'): change(file, auto_map=auto_map, **asked)
     change(folder/'model_index.json', **{part: ['transformers', name]})
 
 class Evil:
