@@ -1129,6 +1129,7 @@ def save_weights(folder, # to write, e.g. emotion_synth/weights/face128
         save_image_tower(clip, p / "clip")
         for part in ("text_encoder", "clip"): _load_as_float32(p / part)
         (p / "MODEL_CARD.md").write_text(model_card(numbers or {}), encoding="utf-8")
+        (p / "emotion_synth.json").write_text(json.dumps(dict(crop="tight")))
     write_folder(folder, save)
 
 # %% ../../nbs/11_training.ipynb #f3bc0629

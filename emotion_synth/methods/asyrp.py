@@ -22,7 +22,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from ..data.landmarks import at_landmark_size, landmarks
-from ..diffusion.backbone import EMBEDDED, Backbone, find_weights, load_clip, weights_dir
+from ..diffusion.backbone import EMBEDDED, Backbone, find_weights, learnt_dir, load_clip, weights_dir
 from ..diffusion.hspace import (Calibration, Direction, DirectionError, Place, Stored, _place, asyrp_step, load_direction, register_term,
                                             save_calibrations, stored_direction)
 from ..diffusion.inversion import Inversion, predicted_x0, progress_bar, step_sigma
@@ -151,8 +151,9 @@ def from_pretrained(cls: ClipEye,
     from transformers import CLIPModel, CLIPTokenizer
     known = find_weights(name) if str(name) in EMBEDDED else Path(name).expanduser()
     ours = next((f for f in (weights_dir(str(name)), known) if (f / "clip").is_dir()), None)
-    if ours: return cls(load_clip(ours), CLIPTokenizer.from_pretrained(ours / "tokenizer"), pixels or ((.5,) * 3, (.5,) * 3))
-    return cls(CLIPModel.from_pretrained(name, use_safetensors=True).float(), CLIPTokenizer.from_pretrained(name), pixels or OPENAI_PIXELS)
+    if ours: return cls(load_clip(ours), CLIPTokenizer.from_pretrained(ours / "tokenizer", trust_remote_code=False), pixels or ((.5,) * 3, (.5,) * 3))
+    model = CLIPModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False).float()
+    return cls(model, CLIPTokenizer.from_pretrained(name, trust_remote_code=False), pixels or OPENAI_PIXELS)
 
 # %% ../../nbs/21_asyrp.ipynb #9742bb6e
 @patch
@@ -575,7 +576,7 @@ class Asyrp(HSpaceEdit):
     ):
         self.t_boost, self.seed = t_boost, seed
         name = backbone if isinstance(backbone, str) else "face128"
-        super().__init__(backbone, num_inference_steps, inversion, top, folder or weights_dir(name) / "asyrp", **kwargs)
+        super().__init__(backbone, num_inference_steps, inversion, top, folder or learnt_dir(name) / "asyrp", **kwargs)
 
     def prepare(self, face):
         inversion = self._invert(face[None], keep=not self.t_boost)

@@ -17,7 +17,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 
-from ..diffusion.backbone import Backbone, weights_dir
+from ..diffusion.backbone import Backbone, learnt_dir
 from ..diffusion.hspace import (Calibration, Direction, DirectionError, Projected, Stored, Word, calibrate, edit_latents, load_calibrations,
                                             load_direction, mean_direction, paired_direction, register_term)
 from ..diffusion.inversion import Inversion, invert
@@ -351,8 +351,8 @@ class Combined(Asyrp):
         **kwargs,               # of `Asyrp` and `HSpaceEdit`
     ):
         name = backbone if isinstance(backbone, str) else "face128"
-        super().__init__(backbone, num_inference_steps, folder=folder or weights_dir(name) / "combined", inversion=inversion, top=top, **kwargs)
-        if folder is None: self.calibrations = load_calibrations(weights_dir(name) / "calibration.json") | self.calibrations
+        super().__init__(backbone, num_inference_steps, folder=folder or learnt_dir(name) / "combined", inversion=inversion, top=top, **kwargs)
+        if folder is None: self.calibrations = load_calibrations(learnt_dir(name) / "calibration.json") | self.calibrations
         files = sorted((self.folder / "directions").glob("*.safetensors"))
         self._directions |= {f.stem: load_direction(f) for f in files if f.stem not in EMOTIONS}
 
@@ -370,7 +370,7 @@ class Combined(Asyrp):
         calibration = self.calibration(key)
         t_edit = calibration.t_edit if self.t_edit is None else self.t_edit
         direction = at_strength(self.direction(key), strength)
-        return self._decode(edit_latents(state.inversion, direction, strength, t_edit, calibration.asymmetric))[0]
+        return self._decode(edit_latents(state.inversion, direction, strength, t_edit, calibration.asymmetric))[0].to(face.device)
 
 # %% ../../nbs/30_combined.ipynb #1126dc9e
 @patch

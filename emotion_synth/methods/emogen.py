@@ -25,7 +25,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from ..data.datasets import DatasetError, emoset, folder_dataset
-from ..diffusion.backbone import Backbone, weights_dir
+from ..diffusion.backbone import Backbone, learnt_dir
 from ..diffusion.hspace import Direction, Word, save_calibrations
 from ..diffusion.inversion import progress_bar, top_timestep
 from ..emotions import EKMAN, get_emotion
@@ -235,7 +235,7 @@ def make_mapper(
 
 # %% ../../nbs/22_emogen.ipynb #a7696243
 #: Token in whose place the mapper's rows stand while it learns.
-PLACEHOLDER = "<emogen>"
+PLACEHOLDER = "<|emogen|>"
 
 def spoken(
     backbone,
@@ -490,7 +490,7 @@ class EmoGen(HSpaceEdit):
         **kwargs,      # of `HSpaceEdit`: num_inference_steps, inversion, top, subject, t_edit, autocast
     ):
         name = backbone if isinstance(backbone, str) else "face128"
-        super().__init__(backbone, folder=folder or weights_dir(name) / "emogen", **kwargs)
+        super().__init__(backbone, folder=folder or learnt_dir(name) / "emogen", **kwargs)
         self.seed, self.spread, path = seed, spread, self.folder / "emogen.safetensors"
         self.words = words if words is not None or not path.exists() else load_words(path)
 

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from ..data.landmarks import at_landmark_size, landmarks
 from ..diffusion import hspace
-from ..diffusion.backbone import Backbone, weights_dir
+from ..diffusion.backbone import Backbone, learnt_dir
 from ..diffusion.hspace import Calibration, Direction, edit_latents, load_calibrations, load_direction, save_calibrations, word_direction
 from ..diffusion.inversion import Inversion, invert
 from ..emotions import EMOTIONS, get_emotion
@@ -46,7 +46,7 @@ class HSpaceEdit(Method):
         num_inference_steps=15, # steps of the inversion and of every edit
         inversion="edit-friendly", # see `emotion_synth.diffusion.inversion.invert`
         top=600,                # timestep where the walk begins (None: `top_timestep` of chapter 12)
-        folder=None,            # folder with directions/*.safetensors and calibration.json (None: that of the embedded weights)
+        folder=None,            # folder with directions/*.safetensors and calibration.json (None: `learnt_dir` of the model, chapter 10)
         subject="person",       # what the sentences call the person: "woman", "man" or "person"
         t_edit=None,            # edit where t >= t_edit; None is as calibrated
         autocast="auto",        # dtype of the U-Net's passes (chapter 10): "auto" is what the device is fast at; None is float32
@@ -55,12 +55,15 @@ class HSpaceEdit(Method):
         self.backbone = Backbone.from_pretrained(name) if backbone is None or isinstance(backbone, str) else backbone
         self.num_inference_steps, self.inversion, self.top = num_inference_steps, inversion, top
         self.subject, self.t_edit, self.autocast = subject, t_edit, autocast
-        self.folder = Path(folder) if folder else weights_dir(name)
+        self.folder = Path(folder) if folder else learnt_dir(name)
         self.calibrations = load_calibrations(self.folder / "calibration.json")
         self._directions = {}
 
     @property
     def face_size(self): return self.backbone.face_size
+
+    @property
+    def crop(self): return self.backbone.crop
 
     def to(self, device):
         "Move the model to a device; faces come back where they came from. Returns the method."

@@ -27,7 +27,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..diffusion.backbone import Backbone, weights_dir
+from ..diffusion.backbone import Backbone, learnt_dir, weights_dir
 from ..diffusion.hspace import Direction, Word
 from ..diffusion.inversion import top_timestep
 from ..diffusion.training import Budget, Trainer, write_folder
@@ -435,7 +435,7 @@ class LoRA(HSpaceEdit):
         self.person = load_person(home, backbone) if folder or is_person(home) else None
         own = self.person.word.about.get("backbone") if self.person else None
         self.model = str(backbone or own or "face128") if not isinstance(backbone, Backbone) else own or "face128"
-        super().__init__(self.person.backbone if self.person else backbone, folder=weights_dir(self.model), **kwargs)
+        super().__init__(self.person.backbone if self.person else backbone, folder=learnt_dir(self.model), **kwargs)
 
     open = staticmethod(open_lora)
 

@@ -60,6 +60,11 @@ class PipelineMethod(Method):
         self._check_channels()
         self.pipe = build(self.kind, self.backbone, self.scheduler(), self.name)
 
+    def to(self, device):
+        "Move the model, which the pipeline shares, to a device. Returns the method."
+        self.backbone.to(device)
+        return self
+
     def scheduler(self):
         "The scheduler that the pipeline needs, None for the model's own."
 

@@ -767,23 +767,29 @@ class StyleGANEdit(Method):
         self.generator, self.encoder, self.reader = generator or load_stylegan(folder), encoder or load_encoder(folder), reader or load_reader(folder)
         self.compass, self.steps, self.space = compass or load_compass(folder), steps, space
 
+    def to(self, device):
+        "Move the networks and the directions to a device. Returns the method."
+        for net in (self.generator, self.encoder, self.reader): net.to(device)
+        self.compass = Compass(self.compass.changes.to(device))
+        return self
+
     def prepare(self, face):
         "The `Address` of a face (3, H, W)."
-        x = F.interpolate(face[None].float(), size=self.generator.size, mode="area" if face.shape[-1] >= self.generator.size else "bilinear")
+        x = F.interpolate(face[None].float().to(self.compass.changes), size=self.generator.size, mode="area" if face.shape[-1] >= self.generator.size else "bilinear")
         return self.place(invert_faces(self.generator, self.encoder, x, self.steps, self.space), x)
 
     def place(self, ws, x=None):
         "The `Address` of ws (1, num_ws, W); what is shown is read from the picture x (1, 3, S, S), or from the generator's own."
         with torch.no_grad(): return Address(ws, self.compass.mixed(self.reader.amounts(self.generator.synthesis(ws, "const") if x is None else x)[0]))
 
-    def reconstruct(self, face, state=None): return self.paint((state or self.prepare(face)).ws, face.shape[-2:])
+    def reconstruct(self, face, state=None): return self.paint((state or self.prepare(face)).ws, face.shape[-2:]).to(face.device)
 
     def edit(self, face, emotion, strength=1., state=None):
         "(3, H, W) in [-1, 1] with an emotion (a name, an `Emotion`, or a change (num_ws, W)) at `strength`."
         state = state or self.prepare(face)
         if strength == 0: return self.reconstruct(face, state)
-        change = emotion if torch.is_tensor(emotion) else self.compass.of(emotion)
-        return self.paint(state.ws + strength * (change - state.shown), face.shape[-2:])
+        change = emotion.to(state.ws) if torch.is_tensor(emotion) else self.compass.of(emotion)
+        return self.paint(state.ws + strength * (change - state.shown), face.shape[-2:]).to(face.device)
 
     def paint(self, ws, size):
         "The picture (3, *size) of ws (1, num_ws, W), clamped to [-1, 1]."

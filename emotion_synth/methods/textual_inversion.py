@@ -26,7 +26,7 @@ from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from ..diffusion.backbone import Backbone, find_weights, load_clip, weights_dir
+from ..diffusion.backbone import Backbone, find_weights, learnt_dir, load_clip, weights_dir
 from ..diffusion.hspace import ELSEWHERE, Direction, Word, calibrate, edit_latents, mean_direction
 from ..diffusion.inversion import Inversion, invert, progress_bar, timesteps, top_timestep
 from ..emotions import PROMPT_TEMPLATES, UnknownEmotion, get_emotion, prompt, vocabulary
@@ -601,7 +601,7 @@ class TextualInversion(HSpaceEdit):
         folder=None,   # folder with words/*.safetensors (None: that of the embedded weights, for a backbone given by name)
         **kwargs,      # of `HSpaceEdit`: num_inference_steps, inversion, subject, autocast
     ):
-        home = Path(folder) if folder else weights_dir(backbone if isinstance(backbone, str) else "face128")
+        home = Path(folder) if folder else learnt_dir(backbone if isinstance(backbone, str) else "face128")
         by_name = folder is not None or backbone is None or isinstance(backbone, str)
         stored = sorted((home / "words").glob("*.safetensors")) if by_name else ()
         words = [_users_word(word) for word in (*stored, *words)] # a bad file is refused before the model is read
@@ -625,10 +625,10 @@ class TextualInversion(HSpaceEdit):
         "(3, H, W) in [-1, 1] with the emotion (a name, an `Emotion`, a learnt word's name or a `Direction`) at `strength`."
         state = state or self.prepare(face)
         if strength == 0: return self.reconstruct(face, state)
-        if isinstance(emotion, Direction): return self._decode(edit_latents(state.inversion, emotion, strength * self.guidance, asymmetric=False))[0]
+        if isinstance(emotion, Direction): return self._decode(edit_latents(state.inversion, emotion, strength * self.guidance, asymmetric=False))[0].to(face.device)
         said = self.sentence(emotion)
         if said == state.sentence: return self.reconstruct(face, state)
-        return self._decode(swap_latents(state.inversion, said, strength, self.guidance))[0]
+        return self._decode(swap_latents(state.inversion, said, strength, self.guidance))[0].to(face.device)
 
 # %% ../../nbs/20_textual_inversion.ipynb #91cada19
 @patch

@@ -12,7 +12,7 @@ __all__ = ['CARD', 'HOW', 'VAEError', 'norm_layer', 'VAEBlock', 'FaceVAE', 'draw
 # %% ../../nbs/24_vae.ipynb #7a70d359
 import argparse
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -212,11 +212,15 @@ class EmotionVectors:
     w: torch.Tensor
     scales: dict = field(default_factory=dict)
 
+    def to(self, device):
+        "The same vectors on another device."
+        return replace(self, **{name: getattr(self, name).to(device) for name in ("latents", "mean", "p", "w")})
+
     def shown(self, z): return (z - self.mean) @ self.p @ self.w
 
     def latent(self, emotion):
         "What full strength adds, (L,): the emotion's own vector, else its family's; zeros for neutral. A tensor (L,) is returned as it is."
-        if torch.is_tensor(emotion): return emotion
+        if torch.is_tensor(emotion): return emotion.to(self.mean)
         e = get_emotion(emotion)
         name = next((n for n in (e.name, e.family) if n in self.names), None)
         if name is None: return torch.zeros_like(self.mean)
@@ -270,11 +274,20 @@ class VAEInducer(Method):
         if vae is None: vae, space = load_vae(folder or weights_dir("vae"))
         self.vae, self.space = vae.eval(), space
 
+    @property
+    def device(self): return next(self.vae.parameters()).device
+
+    def to(self, device):
+        "Move the network and the vectors of the emotions to a device. Returns the method."
+        self.vae.to(device)
+        if self.space is not None: self.space = self.space.to(device)
+        return self
+
     @torch.no_grad()
     def prepare(self, face):
         "Encode a face (3, H, W)."
         self.vae.eval()
-        z = self.vae.encode(to_size(face[None].float(), self.vae.config["size"]))[0]
+        z = self.vae.encode(to_size(face[None].float().to(self.device), self.vae.config["size"]))[0]
         return FaceLatent(z, self._decode(z, face))
 
     def reconstruct(self, face, state=None): return (state or self.prepare(face)).reconstruction.clone()
@@ -295,7 +308,7 @@ class VAEInducer(Method):
 def _decode(self:VAEInducer, z, face):
     "The face (3, H, W) of a latent (1, L), like `face` in size and type, in [-1, 1]."
     self.vae.eval()
-    return to_size(self.vae.decode(z), face.shape[-1])[0].clamp(-1, 1).to(face.dtype)
+    return to_size(self.vae.decode(z), face.shape[-1])[0].clamp(-1, 1).to(face)
 
 @patch
 def _space(self:VAEInducer):
@@ -307,7 +320,7 @@ def _space(self:VAEInducer):
 def encode(self:VAEInducer, faces, batch=64):
     "Posterior means (N, L) of faces (N, 3, H, W), or of anything that gives them in slices."
     self.vae.eval()
-    return torch.cat([self.vae.encode(to_size(faces[i:i + batch], self.vae.config["size"]))[0] for i in progress_bar(range(0, len(faces), batch), "encoding")])
+    return torch.cat([self.vae.encode(to_size(faces[i:i + batch].to(self.device), self.vae.config["size"]))[0] for i in progress_bar(range(0, len(faces), batch), "encoding")])
 
 # %% ../../nbs/24_vae.ipynb #93db20ff
 @patch
