@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'STRENGTHS', 'Photo', 'EditedPhotoWarning', 'open_photo', 'Recent', 'Ready', 'EditError',
-           'check_strength', 'choose', 'FaceEdit', 'Edit', 'check_device', 'Editor', 'seeded', 'open_direction',
-           'follows']
+           'check_strength', 'choose', 'FaceEdit', 'Edit', 'check_device', 'Editor', 'seeded', 'is_direction',
+           'open_direction', 'follows']
 
 # %% ../nbs/31_editor.ipynb #1af62a18
 import io
 import os
+import sys
 import warnings
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -21,12 +22,10 @@ from math import isfinite
 from pathlib import Path
 
 import numpy as np
-import torch
 from fastcore.basics import patch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .diffusion.hspace import Direction, load_direction
 from .emotions import SIX, UnknownEmotion, get_emotion
 from .faces import FACE_SIZE, Alignment, Face, FaceError, check_face, crop_face, detect, face_alignment, pick, transfer
 from .images import ImageError, load_image, on_white, read_provenance, save_image, show_sheet
@@ -89,8 +88,8 @@ class Ready:
     face: Face
     alignment: Alignment
     state: object
-    crop: torch.Tensor | None = None           # (3, S, S) in [-1, 1]; None for a method that edits the photo itself
-    reconstruction: torch.Tensor | None = None # the same, as the method gives it back
+    crop: object = None           # tensor (3, S, S) in [-1, 1]; None for a method that edits the photo itself
+    reconstruction: object = None # the same, as the method gives it back
 
 # %% ../nbs/31_editor.ipynb #6ce63a24
 class EditError(ValueError):
@@ -234,8 +233,9 @@ def save(self:Edit,
     return save_image(self.array, path, **self.settings)
 
 # %% ../nbs/31_editor.ipynb #d7059488
-def check_device(device) -> torch.device:
-    "A device that is there: `cpu`, `cuda`, `cuda:1`, `mps`; `EditError` with one sentence otherwise."
+def check_device(device):
+    "A `torch.device` that is there: `cpu`, `cuda`, `cuda:1`, `mps`; `EditError` with one sentence otherwise."
+    import torch
     try: found = torch.device(device)
     except (RuntimeError, TypeError): raise EditError(f"{device!r} is no device: choose cpu, cuda (an NVIDIA or AMD GPU) or mps (a Mac's).") from None
     there = dict(cpu=True, cuda=torch.cuda.is_available() and (found.index or 0) < torch.cuda.device_count(), mps=torch.backends.mps.is_available())
@@ -291,6 +291,8 @@ class Editor:
 @contextmanager
 def seeded(seed):
     "Torch's random numbers start at `seed` inside, and go on outside where they were."
+    torch = sys.modules.get("torch")
+    if torch is None: return (yield)  # nothing that is loaded draws from it
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -371,11 +373,18 @@ def _with_alpha(photo, edited):
     return np.concatenate([np.where(changed, colour, photo.rgba[..., :3]).astype(np.uint8), photo.rgba[..., 3:]], -1)
 
 # %% ../nbs/31_editor.ipynb #acb07f9f
+def is_direction(thing) -> bool:
+    "Whether something is a `Direction`; who has not loaded the chapter of directions has none."
+    module = sys.modules.get("emotion_synth.diffusion.hspace")
+    return module is not None and isinstance(thing, module.Direction)
+
 def open_direction(
     source,       # a `Direction`, or a .safetensors file that `Direction.save` wrote
-) -> Direction:
-    "A direction as it is, or from its file; `DirectionError` with one sentence."
-    return source if isinstance(source, Direction) else load_direction(Path(source).expanduser())
+):
+    "A `Direction` as it is, or from its file; `DirectionError` with one sentence."
+    if is_direction(source): return source
+    from emotion_synth.diffusion.hspace import load_direction
+    return load_direction(Path(source).expanduser())
 
 def _is_file(emotion): return isinstance(emotion, Path) or isinstance(emotion, str) and emotion.strip().lower().endswith(".safetensors")
 
@@ -397,7 +406,7 @@ def _asked(self:Editor, emotion):
         if not follows(self.method): raise
         self.method.direction(emotion)
         return self, emotion
-    if not isinstance(meant, Direction) or follows(self.method): return self, meant
+    if not is_direction(meant) or follows(self.method): return self, meant
     if self.chosen: raise EditError(f"The method '{self.method.name}' cannot follow a direction: take '{DIRECTION_METHOD}', or leave the choice to the editor.")
     return self.using(DIRECTION_METHOD), meant
 

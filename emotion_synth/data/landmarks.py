@@ -15,11 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 from .heads import WEIGHTS, statistical_head
-from ..faces import FACE_SIZE, alignment, crop_face, detect, pick
+from ..faces import FACE_SIZE, alignment, crop_pixels, detect, pick
 from ..images import rgb_array
 
 # %% ../../nbs/03a_landmarks.ipynb #356fede5
@@ -150,10 +149,15 @@ def _uint8(face):
     a = face if isinstance(face, np.ndarray) else ((face.detach().float().clamp(-1, 1) + 1) * 127.5 + .5).byte().permute(1, 2, 0).numpy()
     return np.ascontiguousarray(a)
 
+def _bytes(pixels):
+    "A crop float32 (S, S, 3) in 0..255 as uint8, rounded as `_uint8` rounds the same crop in [-1, 1]."
+    return (((pixels / np.float32(127.5) - 1).clip(-1, 1) + 1) * np.float32(127.5) + np.float32(.5)).astype(np.uint8)
+
 def at_landmark_size(face):
     "A crop (3, S, S), or a batch (B, 3, S, S), at the `FACE_SIZE` px that the landmarks want."
     if face.shape[-1] == FACE_SIZE: return face
-    small = torch.nn.functional.interpolate(face if face.ndim == 4 else face[None], size=(FACE_SIZE, FACE_SIZE), mode="area")
+    from torch.nn.functional import interpolate
+    small = interpolate(face if face.ndim == 4 else face[None], size=(FACE_SIZE, FACE_SIZE), mode="area")
     return small if face.ndim == 4 else small[0]
 
 def landmarks(face):
@@ -169,5 +173,5 @@ def photo_landmarks(image, face=None, rounds=2):
     Raises what `pick` raises: NoFaceError, FaceTooSmallError, ProfileError."""
     photo = rgb_array(image); face = pick(detect(photo)) if face is None else face; eyes = np.asarray(face.points)[:2]
     for _ in range(rounds):
-        al = alignment(eyes); q = al.to_photo(landmarks(crop_face(photo, al))); eyes = q[[468, 473]]
+        al = alignment(eyes); q = al.to_photo(landmarks(_bytes(crop_pixels(photo, al)))); eyes = q[[468, 473]]
     return q
