@@ -450,6 +450,16 @@ def test_broken_pipe(command, tmp_path):
     assert (code, err) == (0, '')
 
 @linux
+@linux
+def test_output_that_takes_nothing(tmp_path):
+    "A full disk behind `>`, and a terminal that has closed the stream."
+    command = [sys.executable, '-m', 'emotion_synth.cli', 'emotions']
+    with open('/dev/full', 'w') as full:
+        run = subprocess.run(command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 1 and run.stderr == f'emotion-synth: What there is to say or to save cannot be written: {os.strerror(errno.ENOSPC)}.\n'
+    closed = subprocess.run(f'{shlex.join(command)} >&-', shell=True, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert (closed.returncode, closed.stderr) == (0, '')
+
 def test_pipe_into_head(tmp_path):
     line = f'{shlex.quote(sys.executable)} -m emotion_synth.cli emotions | head -1; exit ${{PIPESTATUS[0]}}'
     run = subprocess.run(['bash', '-c', line], env=environment(), cwd=tmp_path, capture_output=True, text=True)
@@ -482,9 +492,16 @@ edit me.png --emotion joy --face 7
 edit me.png --emotion joy --face -1
 edit me.png --emotion joy --face left
 edit me.png --emotion joy --seed x
+edit me.png --emotion joy --device gpu
+edit me.png --emotion joy --device cuda:99
+edit me.png --emotion joy --max-pixels 1000
+edit me.png --emotion joy --method lora
+edit me.png --emotion joy --method instruct-pix2pix
+edit me.png --emotion joy --method asyrp
 edit me.png --emotion joy -o out.txt
 edit me.png --emotion joy -o out
 edit me.png --emotion joy -o nowhere/out.png
+edit me.png --emotion joy -o xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.png
 edit me.png --direction nowhere.safetensors
 edit me.png --direction page.jpg
 edit me.png --word nowhere.safetensors
@@ -503,6 +520,7 @@ score me.png --face 7
 learn smirk nowhere.jpg --out smirk
 learn smirk me.png --out out.txt
 learn smirk me.png --out nowhere/smirk
+learn smirk me.png --out me.png/smirk
 learn smirk me.png --out smirk --steps 0
 learn 42 me.png me.png me.png --out smirk
 """.strip().splitlines()
