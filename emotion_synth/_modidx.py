@@ -2085,6 +2085,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'emotion_synth/methods/hspace.py'),
                                               'emotion_synth.methods.hspace.HSpaceEdit.to': ( 'hspace_method.html#hspaceedit.to',
                                                                                               'emotion_synth/methods/hspace.py'),
+                                              'emotion_synth.methods.hspace._check_channels': ( 'hspace_method.html#_check_channels',
+                                                                                                'emotion_synth/methods/hspace.py'),
                                               'emotion_synth.methods.hspace.arrival': ( 'hspace_method.html#arrival',
                                                                                         'emotion_synth/methods/hspace.py'),
                                               'emotion_synth.methods.hspace.movement_score': ( 'hspace_method.html#movement_score',

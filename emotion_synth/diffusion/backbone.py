@@ -658,7 +658,7 @@ def _check_vae_config(folder, vae, channels):
     "An autoencoder of RGB faces whose latents a U-Net with so many input channels takes."
     if (vae.in_channels, vae.out_channels) != (3, 3):
         raise BackboneError(f"The autoencoder of {folder} is for {vae.in_channels} channels, not for the 3 of RGB.")
-    if vae.latent_channels != channels:
+    if channels not in (vae.latent_channels, 2 * vae.latent_channels):  # twice: the photo's latents beside the noise, as in InstructPix2Pix
         raise BackboneError(f"The U-Net of {folder} takes {channels} channels and its autoencoder makes "
                             f"{vae.latent_channels}: inpainting models and the like cannot be used here.")
     scale, shift = vae.scaling_factor, getattr(vae, "shift_factor", None) or 0
@@ -676,8 +676,9 @@ def _check_fit(folder, parts):
     elif unet.in_channels != 3:
         raise BackboneError(f"The U-Net of {folder} takes {unet.in_channels} channels and there is no autoencoder: "
                             "models of pictures take 3.")
-    if unet.out_channels < unet.in_channels:
-        raise BackboneError(f"The U-Net of {folder} takes {unet.in_channels} channels and answers with "
+    noisy = unet.in_channels if vae is None else vae.latent_channels
+    if unet.out_channels < noisy:
+        raise BackboneError(f"The U-Net of {folder} takes {noisy} noisy channels and answers with "
                             f"{unet.out_channels}: a noise prediction has as many.")
     if (text is None) != (parts.get("tokenizer") is None):
         raise BackboneError(f"{folder} has only one of text_encoder and tokenizer: text needs both.")
@@ -694,13 +695,13 @@ def _passes(parts):
     def empty(*shape, dtype=torch.float32): return torch.empty(shape, dtype=dtype, device="meta")
     unet, vae, text = (parts.get(k) for k in ("unet", "vae", "text_encoder"))
     width = getattr(unet.config, "cross_attention_dim", None)
-    latents = empty(1, unet.config.in_channels, *_sides(unet.config.sample_size))
+    seen = empty(1, unet.config.in_channels, *_sides(unet.config.sample_size))
     if text is not None:
         yield "text_encoder", lambda: text(empty(1, text.config.max_position_embeddings, dtype=torch.long))
-    if vae is not None: yield "vae", lambda: (vae.decode(latents), vae.encode(empty(1, 3, 64, 64)))
+    if vae is not None: yield "vae", lambda: (vae.decode(seen[:, :vae.config.latent_channels]), vae.encode(empty(1, 3, 64, 64)))
     if type(width) not in (int, type(None)): return
     states = [] if width is None else [empty(1, 3, text.config.hidden_size if text is not None else width)]
-    yield "unet", lambda: unet(latents, empty(1, dtype=torch.long), *states)
+    yield "unet", lambda: unet(seen, empty(1, dtype=torch.long), *states)
 
 def _try_out(parts, places):
     "A `BackboneError` for settings that make a network which cannot compute, such as a text where a number belongs."

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from ..data.landmarks import at_landmark_size, landmarks
 from ..diffusion import hspace
-from ..diffusion.backbone import Backbone, learnt_dir
+from ..diffusion.backbone import Backbone, BackboneError, learnt_dir
 from ..diffusion.hspace import Calibration, Direction, edit_latents, load_calibrations, load_direction, save_calibrations, word_direction
 from ..diffusion.inversion import Inversion, invert
 from ..emotions import EMOTIONS, get_emotion
@@ -38,6 +38,12 @@ def arrival(inversion):
     return inversion.reconstruct() if inversion.zs is None or inversion.latents is None else inversion.latents[0].clone()
 
 # %% ../../nbs/13a_hspace_method.ipynb #6361eab1
+def _check_channels(backbone):
+    "`BackboneError` for a U-Net that sees more than the noisy latents."
+    latents = backbone.vae.config.latent_channels if backbone.vae is not None else None
+    if latents and backbone.unet.config.in_channels != latents:
+        raise BackboneError("The U-Net of this model sees the photo beside the noise, as InstructPix2Pix does, and cannot be walked back from a photo: use the method instruct-pix2pix with it.")
+
 @register("hspace")
 class HSpaceEdit(Method):
     "Edits of the U-Net's bottleneck (Kwon et al. 2023) along words or stored directions, from an inversion at guidance 1."
@@ -53,6 +59,7 @@ class HSpaceEdit(Method):
     ):
         name = backbone if isinstance(backbone, str) else "face128"
         self.backbone = Backbone.from_pretrained(name) if backbone is None or isinstance(backbone, str) else backbone
+        _check_channels(self.backbone)
         self.num_inference_steps, self.inversion, self.top = num_inference_steps, inversion, top
         self.subject, self.t_edit, self.autocast = subject, t_edit, autocast
         self.folder = Path(folder) if folder else learnt_dir(name)
