@@ -334,27 +334,44 @@ def make_ready(self:Editor,
 
 # %% ../nbs/31_editor.ipynb #342bfba9
 @patch
-def _edited(self:Editor, photo, ready, emotion, strength):
-    "((H, W, 3) uint8 with one face edited, the crops where the method edits the crop)."
-    method, crops = self.method, ready.crop is not None and (ready.crop, ready.reconstruction)
-    if strength == 0: return photo.array, crops and (*crops, ready.reconstruction) or ()
-    if not crops:
-        state = {} if ready.state is None else dict(state=ready.state)
-        return method.edit_photo(photo.array, ready.face, emotion, strength, **state), ()
-    after = method.edit(ready.crop, emotion, strength, ready.state)
-    return transfer(photo.array, ready.reconstruction, after, ready.alignment), (*crops, after)
+def _edited_crops(self:Editor, ready, emotion, strengths):
+    "The edited crop for each strength; several at once where the method knows how."
+    method, some = self.method, [s for s in strengths if s]
+    if method.edit_many is not None and len(some) > 1:
+        with seeded(self.seed): made = dict(zip(some, method.edit_many(ready.crop, emotion, some, ready.state)))
+        return [made.get(s, ready.reconstruction) for s in strengths]
+    crops = []
+    for s in tqdm(strengths, desc=getattr(emotion, "name", str(emotion)), leave=False, delay=2, disable=len(strengths) < 2):
+        with seeded(self.seed): crops.append(method.edit(ready.crop, emotion, s, ready.state) if s else ready.reconstruction)
+    return crops
 
 @patch
-def edit_face(self:Editor,
+def _edited_photos(self:Editor, photo, ready, emotion, strengths):
+    "The edited photo (H, W, 3) for each strength, by a method that edits the photo itself."
+    state = {} if ready.state is None else dict(state=ready.state)
+    def one(strength):
+        with seeded(self.seed): return self.method.edit_photo(photo.array, ready.face, emotion, strength, **state)
+    return [one(s) if s else photo.array for s in strengths]
+
+# %% ../nbs/31_editor.ipynb #93ea823c
+@patch
+def face_sweep(self:Editor,
     photo: Photo,
     index,        # number of the face
     emotion,      # an `Emotion` or a direction that the method understands
-    strength,
-) -> FaceEdit:
-    "One face of a photo at the photo's own resolution."
-    ready = self.make_ready(photo, index)
-    with seeded(self.seed): edited, crops = self._edited(photo, ready, emotion, strength)
-    return FaceEdit(index, ready.face, ready.alignment, photo.array, edited, getattr(emotion, "name", str(emotion)), strength, crops)
+    strengths,    # numbers
+) -> list:        # a `FaceEdit` for each strength
+    "One face of a photo at the photo's own resolution, at several strengths."
+    ready, name = self.make_ready(photo, index), getattr(emotion, "name", str(emotion))
+    made = lambda s, edited, crops=(): FaceEdit(index, ready.face, ready.alignment, photo.array, edited, name, s, crops)
+    if ready.crop is None: return [made(s, e) for s, e in zip(strengths, self._edited_photos(photo, ready, emotion, strengths))]
+    carry = lambda s, after: transfer(photo.array, ready.reconstruction, after, ready.alignment) if s else photo.array
+    return [made(s, carry(s, after), (ready.crop, ready.reconstruction, after)) for s, after in zip(strengths, self._edited_crops(ready, emotion, strengths))]
+
+@patch
+def edit_face(self:Editor, photo, index, emotion, strength) -> FaceEdit:
+    "The same at one strength."
+    return self.face_sweep(photo, index, emotion, [strength])[0]
 
 # %% ../nbs/31_editor.ipynb #4e1b3dfb
 def _together(photo, edited):
@@ -412,6 +429,19 @@ def _asked(self:Editor, emotion):
 
 # %% ../nbs/31_editor.ipynb #f9a489c8
 @patch
+def _edits(self:Editor, photo, emotion, strengths, face):
+    "An `Edit` for each strength; see `__call__`. Everything is asked before anything slow is done."
+    (editor, emotion), strengths = self._asked(emotion), [check_strength(s) for s in strengths]
+    earlier, photo = photo.faces if isinstance(photo, Edit) else (), self.open(photo)
+    chosen = choose(editor.faces(photo), face)
+    editor.method.check(emotion)
+    kept, found = [f for f in earlier if f.index not in chosen], [editor.face_sweep(photo, i, emotion, strengths) for i in chosen]
+    def one(faces):
+        array = _with_alpha(photo, _together(photo.array, [f.edited for f in faces]))
+        return Edit(photo, array, tuple(faces), faces[0].emotion, faces[0].strength, editor.method.name, self.seed)
+    return [one([*faces, *kept]) for faces in zip(*found)]
+
+@patch
 def __call__(self:Editor,
     photo,       # anything `load_image` takes; an `Edit`, to edit its original again (what was done to other faces stays)
     emotion,     # a name, an `Emotion`, a `Direction` or the file of one
@@ -419,14 +449,7 @@ def __call__(self:Editor,
     face=0,      # a face's number (0 is the largest), several numbers, or "all"
 ) -> Edit:
     "The photo with the emotion in it. `UnknownEmotion`, `DirectionError`, `EditError`, `ImageError` and `FaceError` say in one sentence what is wrong."
-    (editor, emotion), strength = self._asked(emotion), check_strength(strength)
-    earlier, photo = photo.faces if isinstance(photo, Edit) else (), self.open(photo)
-    chosen = choose(editor.faces(photo), face)
-    editor.method.check(emotion)
-    faces = [editor.edit_face(photo, i, emotion, strength) for i in chosen]
-    faces += [f for f in earlier if f.index not in {new.index for new in faces}]
-    array = _with_alpha(photo, _together(photo.array, [f.edited for f in faces]))
-    return Edit(photo, array, tuple(faces), faces[0].emotion, strength, editor.method.name, self.seed)
+    return self._edits(photo, emotion, [strength], face)[0]
 
 # %% ../nbs/31_editor.ipynb #8c07d37f
 @patch
@@ -435,9 +458,8 @@ def sweep(self:Editor,
     strengths=(-.5, 0, .5, 1, 1.5),
     face=0,
 ) -> list:   # an `Edit` for each strength
-    "One emotion at several strengths."
-    emotion, photo = self._asked(emotion)[1], photo if isinstance(photo, Edit) else self.open(photo)
-    return [self(photo, emotion, s, face) for s in tqdm(strengths, desc=str(getattr(emotion, "name", emotion)), leave=False, delay=2)]
+    "One emotion at several strengths; methods that can do several at once do."
+    return self._edits(photo, emotion, strengths, face)
 
 # %% ../nbs/31_editor.ipynb #e755534b
 @patch
@@ -449,11 +471,8 @@ def spectrum(self:Editor,
     cell=160,                  # side of one picture, px
 ) -> Image.Image:              # a sheet: a row for each emotion, a column for each strength
     "Close-ups of one face over emotions and strengths."
-    meant, strengths, photo = [self._asked(e)[1] for e in emotions], [check_strength(s) for s in strengths], self.open(photo)
-    bar = tqdm(total=len(meant)*len(strengths), desc="spectrum", leave=False, delay=2)
-    def picture(emotion, strength):
-        bar.update()
-        return self(photo, emotion, strength, face).close_up()[1]
-    rows = [[picture(e, s) for s in strengths] for e in meant]
-    bar.close()
-    return show_sheet(rows, row_titles=[getattr(e, "name", str(e)) for e in meant], col_titles=[f"{s:g}" for s in strengths], cell=cell)
+    meant, photo = [self._asked(e)[1] for e in emotions], self.open(photo)
+    rows = []
+    for emotion in tqdm(meant, desc="spectrum", leave=False, delay=2):
+        rows.append([edit.close_up()[1] for edit in self.sweep(photo, emotion, strengths, face)])
+    return show_sheet(rows, row_titles=[getattr(e, "name", str(e)) for e in meant], col_titles=[f"{float(s):g}" for s in strengths], cell=cell)

@@ -135,6 +135,18 @@ def calibration(self: HSpaceEdit, emotion):
     names = ("joy",) if emotion.name == "neutral" else (emotion.name, emotion.family)
     return next((self.calibrations[n] for n in names if n in self.calibrations), UNCALIBRATED)
 
+# %% ../../nbs/13a_hspace_method.ipynb #cbae814d
+@patch
+def edit_many(self: HSpaceEdit, face, emotion, strengths, state=None, batch=8):
+    "A list of faces (3, H, W), one for each strength, `batch` of them in one walk; up to rounding what `edit` gives for each."
+    state, calibration, faces = state or self.prepare(face), self.calibration(emotion), []
+    direction = emotion if isinstance(emotion, Direction) else calibration.apply(self.raw_direction(emotion))
+    t_edit = calibration.t_edit if self.t_edit is None else self.t_edit
+    for some in torch.tensor([float(s) for s in strengths]).split(batch):
+        latents = edit_latents(state.inversion.select([0] * len(some)), direction, some, t_edit, calibration.asymmetric)
+        faces += self._decode(latents).to(face.device).unbind()
+    return [self.reconstruct(face, state) if s == 0 else f for s, f in zip(strengths, faces)]
+
 # %% ../../nbs/13a_hspace_method.ipynb #bfec390f
 @patch
 def direction(self: HSpaceEdit, emotion):

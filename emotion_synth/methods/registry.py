@@ -24,9 +24,15 @@ class Method:
     resolution; it stays None in all others, whose change is carried over by `emotion_synth.faces.transfer`."""
     name = None
     edit_photo = None
+    edit_many = None # edit_many(face, emotion, strengths, state): a list of faces, for methods that do several strengths at once more quickly
     face_size = None # side of the crops it wants, px; None: the size of chapter 02
     crop = "tight"   # which square of the face it wants, one of `emotion_synth.faces.CROPS`
     needs = None     # for a method that cannot work as it comes: (names of the arguments of which it needs one, the sentence that says so)
+
+    def __init_subclass__(cls, **kwargs):
+        "A class that says anew how it edits does not inherit the short cut for several strengths."
+        super().__init_subclass__(**kwargs)
+        if 'edit' in vars(cls) and 'edit_many' not in vars(cls): cls.edit_many = None
 
     def fit(self, *args, **kwargs):
         "Learn what the method needs; here nothing. Returns the method."
@@ -200,4 +206,7 @@ def check_method(
     _promise(torch.equal(edits[0], back), 'Strength 0 must give the reconstruction, bit for bit.')
     _promise(torch.equal(method.edit(face, emotion, 1, state), edits[1]), 'The same call twice must give the same face.')
     _promise(torch.equal(method.edit(face, emotion, 1), edits[1]), 'With and without its state the edit must be the same.')
+    if method.edit_many is not None:
+        together = method.edit_many(face, emotion, list(edits), state)
+        _promise(all((m - e).abs().max() < .02 for m, e in zip(together, edits.values())), 'Several strengths at once must give what each gives alone.')
     return {s: float((edits[s] - back).abs().mean() * 127.5) for s in sorted(edits)}
