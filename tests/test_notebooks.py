@@ -24,7 +24,7 @@ def skip_flags():
 
 @pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook(notebook):
-    env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "MPLBACKEND": "Agg", 'HF_HUB_OFFLINE': '1', 'TRANSFORMERS_OFFLINE': '1'}
+    env = {'OMP_WAIT_POLICY': 'PASSIVE', 'GOMP_SPINCOUNT': '1000', **os.environ, 'MPLBACKEND': 'Agg', 'HF_HUB_OFFLINE': '1', 'TRANSFORMERS_OFFLINE': '1'}
     run = subprocess.run([sys.executable, '-c', RUN, str(notebook), str(ROOT), *skip_flags()], env=env,
                          cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60*MINUTES)
     if run.returncode: pytest.fail(f'{notebook.name}\n{run.stdout[-2000:]}\n{run.stderr[-6000:]}', pytrace=False)

@@ -109,7 +109,7 @@ class Backbone:
     @property
     def networks(self): return [m for m in (self.unet, self.vae, self.text_encoder) if m is not None]
     @property
-    def device(self): return self.unet.device
+    def device(self): return next(self.unet.parameters()).device  # diffusers' own `device` looks through all modules, a hundred times in an edit
     @property
     def alphas_cumprod(self): return self.scheduler.alphas_cumprod.to(self.device)
 
@@ -720,11 +720,13 @@ def load_parts(folder) -> dict: # keyword arguments of `Backbone`
     files = {k: _weight_files(place, kind) for k, (kind, place) in networks.items()}
     if "scheduler" not in found: raise _broken(folder / "model_index.json", "names no scheduler")
     makers = {k: _maker(kind, place / "config.json") for k, (kind, place) in networks.items()}
-    parts = {k: _empty(makers[k], place / "config.json", files[k]) for k, (_, place) in networks.items()}
+    ours = folder.resolve() in {weights_dir(name).resolve() for name in EMBEDDED}  # what the package ships is tried when it is made
+    parts = {} if ours else {k: _empty(makers[k], place / "config.json", files[k]) for k, (_, place) in networks.items()}
     parts["scheduler"] = _scheduler(*found["scheduler"])
     if "tokenizer" in found: parts["tokenizer"] = _tokenizer(*found["tokenizer"])
-    _check_fit(folder, parts)
-    _try_out(parts, {k: place for k, (_, place) in networks.items()})
+    if not ours:
+        _check_fit(folder, parts)
+        _try_out(parts, {k: place for k, (_, place) in networks.items()})
     return parts | {k: _filled(makers[k], files[k]) for k in networks}
 
 # %% ../../nbs/10_backbone.ipynb #f39311df

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 
-from ..data.landmarks import at_landmark_size, landmarks
 from ..diffusion import hspace
 from ..diffusion.backbone import Backbone, BackboneError, learnt_dir
 from ..diffusion.hspace import Calibration, Direction, edit_latents, load_calibrations, load_direction, save_calibrations, word_direction
@@ -197,6 +196,7 @@ def movement_score(
     """A score function for `calibrate`: how far the landmarks of edited faces (N, 3, H, W) have gone along the way that the teacher moves them.
 
     0 where they were, 1 as far as the teacher takes them, and no more than 1 beyond that; the length is measured along the teacher's movement only."""
+    from emotion_synth.data.landmarks import at_landmark_size, landmarks  # not above: an edit does not need them
     start, ways = landmarks(at_landmark_size(faces)), {}
     def score(edited, emotion):
         if emotion not in ways: ways[emotion] = landmarks(at_landmark_size(torch.stack([teacher(f, emotion) for f in faces]))) - start
