@@ -6,16 +6,16 @@ __version__ = "0.1.0"
 # %% auto #0
 __all__ = ['Editor', 'Edit', 'Emotion', 'Direction', 'load_direction', 'load_image', 'get_method']
 
-# %% ../nbs/53_package.ipynb #55053f80
+# %% ../nbs/53_package.ipynb #56420f26
 import importlib
 import os
 
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
     os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="1000")  # before torch is loaded; see chapter 53
 
-# %% ../nbs/53_package.ipynb #0954dc93
-_HOME = {"Editor": "editor", "Edit": "editor", "Emotion": "emotions", "Direction": "diffusion.hspace", "load_direction": "diffusion.hspace",
-         "load_image": "images", "get_method": "methods.registry"}
+# %% ../nbs/53_package.ipynb #aabb78ad
+_HOME = {"Editor": "editor", "Edit": "editor", "Emotion": "emotions", "Direction": "diffusion.hspace",
+         "load_direction": "diffusion.hspace", "load_image": "images", "get_method": "methods.registry"}
 _all_ = ["Editor", "Edit", "Emotion", "Direction", "load_direction", "load_image", "get_method"]
 
 def __getattr__(name):

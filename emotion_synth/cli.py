@@ -58,7 +58,8 @@ def _photo_option(parser, optional=False):
     parser.add_argument("photo", metavar="PHOTO", nargs="?" if optional else None, help="a picture file" + (" (default: a photo that comes with scikit-image)" if optional else ""))
 
 def _size_option(parser):
-    parser.add_argument("--max-pixels", type=_positive, default=50_000_000, metavar="N", help="refuse larger photos (default: 50000000)")
+    parser.add_argument("--max-pixels", type=_positive, default=50_000_000, metavar="N",
+                        help="refuse larger photos (default: 50000000)")
 
 def _positive(text):
     if not text.isdigit() or not int(text): raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
@@ -100,13 +101,15 @@ def _output(options, name):
     try: return _checked_output(options, out)
     except (OSError, ValueError) as error:
         if isinstance(error, UsageError): raise
-        raise UsageError(f"'{str(out)[:60]}' cannot be the name of a file here ({getattr(error, 'strerror', None) or error}): choose another with -o.") from error
+        raise UsageError(f"'{str(out)[:60]}' cannot be the name of a file here "
+                         f"({getattr(error, 'strerror', None) or error}): choose another with -o.") from error
 
 def _checked_output(options, out):
     from emotion_synth.images import is_our_edit
     if options.photo and out.exists() and Path(options.photo).exists() and out.samefile(options.photo):
         raise UsageError(f"'{out}' is the photo itself: choose another name with -o, so that the original stays.")
-    if not options.out and out.exists() and not is_our_edit(out): raise UsageError(f"'{out}' exists already and is not an edit of ours: choose a name with -o.")
+    if not options.out and out.exists() and not is_our_edit(out):
+        raise UsageError(f"'{out}' exists already and is not an edit of ours: choose a name with -o.")
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"): raise UsageError(f"'{out.name}' does not end in .png, .jpg or .webp: the ending says how to save the picture.")
     if not out.parent.is_dir(): raise UsageError(f"There is no folder '{out.parent}' to save '{out.name}' in: create it first.")
     return out
@@ -124,7 +127,9 @@ def _asked(options):
     return get_emotion(options.emotion)
 
 def _method(options, word=None):
-    "(name of the method or None, what its class is given): `UnknownMethod` and `MissingWeights` before anything is imported."
+    """(name of the method or None, what its class is given).
+
+    `UnknownMethod` and `MissingWeights` come before anything is imported."""
     from emotion_synth.methods.registry import DIRECTION_METHOD, find_method
     given = {k: v for k, v in dict(backbone=options.model, words=word and [word]).items() if v}
     name = options.method or ("textual_inversion" if word else DIRECTION_METHOD if given else None)
@@ -133,7 +138,9 @@ def _method(options, word=None):
 
 @contextmanager
 def _editor(options, word=None):
-    "The editor; one with the model that was asked for, and with a `LearntWord` that it is to know. Its method is loaded when it is first needed."
+    """The editor, with the model that was asked for, and with a `LearntWord` that it is to know.
+
+    Its method is loaded when it is first needed."""
     from emotion_synth.editor import Editor
     name, given = _method(options, word)
     try: yield Editor(name, seed=options.seed, device=options.device, max_pixels=options.max_pixels, **given)
@@ -206,7 +213,8 @@ def emotions(options):
 def methods(options):
     "`emotion-synth methods`"
     from emotion_synth.methods.registry import DEFAULT_METHOD, known_methods
-    for method in known_methods().values(): print(f"  {method.name:<18} {'(default) ' if method.name == DEFAULT_METHOD else ''}{method.about}")
+    for method in known_methods().values():
+        print(f"  {method.name:<18} {'(default) ' if method.name == DEFAULT_METHOD else ''}{method.about}")
 
 # %% ../nbs/51_cli.ipynb #867e8b59
 def _word_place(options):
@@ -216,7 +224,8 @@ def _word_place(options):
     alone, sheet = out.suffix == ".safetensors" and not out.is_dir(), out/"sheet.png"
     if not alone and (out.is_file() or out.suffix and not out.is_dir()): raise UsageError(f"'{out}' can hold no word: --out is a folder, or a file that ends in .safetensors.")
     if not out.absolute().parent.is_dir(): raise UsageError(f"There is no folder '{out.parent}' to save '{out.name}' in: create it first.")
-    if sheet.exists() and not is_our_edit(sheet): raise UsageError(f"'{sheet}' exists already and is not of our making: choose another folder with --out.")
+    if sheet.exists() and not is_our_edit(sheet):
+        raise UsageError(f"'{sheet}' exists already and is not of our making: choose another folder with --out.")
     place = out.with_name(f".{out.stem}.learning") if alone else out
     _check_folder(place)
     return out, place
@@ -229,7 +238,9 @@ def _check_folder(place):
         write_atomic(place/".writable", b"")
         (place/".writable").unlink()
         if not there: place.rmdir()
-    except OSError as error: raise UsageError(f"Nothing can be saved in '{place}' ({error.strerror}): choose another place with --out.") from error
+    except OSError as error:
+        raise UsageError(f"Nothing can be saved in '{place}' ({error.strerror}): "
+                         "choose another place with --out.") from error
 
 def _recipe(options):
     from emotion_synth.methods.textual_inversion import Recipe

@@ -54,7 +54,8 @@ def _warn_of_edit(path):
     try: found = read_provenance(path)
     except ImageError: return
     if (emotion := found.get("emotion")):
-        warnings.warn(f"'{path}' is an edit already ({emotion}): the new emotion comes on top of that one. Take the original photo if you have it.", EditedPhotoWarning, stacklevel=3)
+        warnings.warn(f"'{path}' is an edit already ({emotion}): the new emotion comes on top of that one. "
+                      "Take the original photo if you have it.", EditedPhotoWarning, stacklevel=3)
 
 def open_photo(
     source,                # anything `load_image` takes; a `Photo` is returned as it is, an `Edit` gives its original
@@ -131,7 +132,10 @@ from .methods.registry import DEFAULT_METHOD, DIRECTION_METHOD
 # %% ../nbs/31_editor.ipynb #312247da
 @dataclass(frozen=True, eq=False)
 class FaceEdit:
-    "One edited face. The crops `before`, `reconstruction` (as the method gives it back) and `after` are (3, S, S) in [-1, 1], cut when they are asked for."
+    """One edited face.
+
+    The crops `before`, `reconstruction` (as the method gives it back) and `after` are (3, S, S) in [-1, 1],
+    cut when they are asked for."""
     index: int
     face: Face
     alignment: Alignment
@@ -172,7 +176,8 @@ class Edit:
         "What is needed to make this edit again, as it is written into a saved file."
         each = [f"{f.emotion} {f.strength:g}" for f in self.faces]
         emotion = ", ".join(each) if len(set(each)) > 1 else self.emotion
-        return dict(emotion=emotion, strength=self.strength, method=self.method, face=", ".join(str(f.index) for f in self.faces), seed=self.seed)
+        return dict(emotion=emotion, strength=self.strength, method=self.method,
+                    face=", ".join(str(f.index) for f in self.faces), seed=self.seed)
 
     def __repr__(self): return f"Edit({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"
 
@@ -237,10 +242,13 @@ def check_device(device):
     "A `torch.device` that is there: `cpu`, `cuda`, `cuda:1`, `mps`; `EditError` with one sentence otherwise."
     import torch
     try: found = torch.device(device)
-    except (RuntimeError, TypeError): raise EditError(f"{device!r} is no device: choose cpu, cuda (an NVIDIA or AMD GPU) or mps (a Mac's).") from None
-    there = dict(cpu=True, cuda=torch.cuda.is_available() and (found.index or 0) < torch.cuda.device_count(), mps=torch.backends.mps.is_available())
+    except (RuntimeError, TypeError):
+        raise EditError(f"{device!r} is no device: choose cpu, cuda (an NVIDIA or AMD GPU) or mps (a Mac's).") from None
+    there = dict(cpu=True, cuda=torch.cuda.is_available() and (found.index or 0) < torch.cuda.device_count(),
+                 mps=torch.backends.mps.is_available())
     if there.get(found.type): return found
-    raise EditError(f"This computer has no device '{found}' that PyTorch can use: leave it out to compute on the processor, or install a PyTorch that knows your GPU.")
+    raise EditError(f"This computer has no device '{found}' that PyTorch can use: leave it out to compute on "
+                    "the processor, or install a PyTorch that knows your GPU.")
 
 class Editor:
     "Puts emotions into photos: `Editor()(photo, 'joy', strength=.8)` is an `Edit`."
@@ -249,7 +257,8 @@ class Editor:
         detector=None, # a `FaceDetector`; MTCNN when None
         seed=0,        # for methods that draw random numbers
         keep=8,        # photos whose faces are remembered, and faces made ready
-        device=None,   # "cpu", "cuda" or "mps", for every method; None leaves a method where it is, which is the processor
+        # "cpu", "cuda" or "mps", for every method; None leaves a method where it is, which is the processor
+        device=None,
         max_pixels=MAX_PIXELS, # larger photos are refused; None for no limit
         **options,     # handed to the method's class, such as `backbone`
     ):
@@ -341,8 +350,10 @@ def _edited_crops(self:Editor, ready, emotion, strengths):
         with seeded(self.seed): made = dict(zip(some, method.edit_many(ready.crop, emotion, some, ready.state)))
         return [made.get(s, ready.reconstruction) for s in strengths]
     crops = []
-    for s in tqdm(strengths, desc=getattr(emotion, "name", str(emotion)), leave=False, delay=2, disable=len(strengths) < 2):
-        with seeded(self.seed): crops.append(method.edit(ready.crop, emotion, s, ready.state) if s else ready.reconstruction)
+    for s in tqdm(strengths, desc=getattr(emotion, "name", str(emotion)), leave=False, delay=2,
+                  disable=len(strengths) < 2):
+        with seeded(self.seed):
+            crops.append(method.edit(ready.crop, emotion, s, ready.state) if s else ready.reconstruction)
     return crops
 
 @patch
@@ -364,9 +375,11 @@ def face_sweep(self:Editor,
     "One face of a photo at the photo's own resolution, at several strengths."
     ready, name = self.make_ready(photo, index), getattr(emotion, "name", str(emotion))
     made = lambda s, edited, crops=(): FaceEdit(index, ready.face, ready.alignment, photo.array, edited, name, s, crops)
-    if ready.crop is None: return [made(s, e) for s, e in zip(strengths, self._edited_photos(photo, ready, emotion, strengths))]
+    if ready.crop is None:
+        return [made(s, e) for s, e in zip(strengths, self._edited_photos(photo, ready, emotion, strengths))]
     carry = lambda s, after: transfer(photo.array, ready.reconstruction, after, ready.alignment) if s else photo.array
-    return [made(s, carry(s, after), (ready.crop, ready.reconstruction, after)) for s, after in zip(strengths, self._edited_crops(ready, emotion, strengths))]
+    return [made(s, carry(s, after), (ready.crop, ready.reconstruction, after))
+            for s, after in zip(strengths, self._edited_crops(ready, emotion, strengths))]
 
 @patch
 def edit_face(self:Editor, photo, index, emotion, strength) -> FaceEdit:
@@ -382,7 +395,9 @@ def _together(photo, edited):
     return total.clip(0, 255).astype(np.uint8)
 
 def _with_alpha(photo, edited):
-    "The edited pixels (H, W, 3) with the photo's alpha channel (H, W, 4); what was not edited keeps its colour to the bit, seen or not."
+    """The edited pixels (H, W, 3) with the photo's alpha channel (H, W, 4).
+
+    What was not edited keeps its colour to the bit, seen or not."""
     if photo.rgba is None: return edited
     share = np.maximum(photo.rgba[..., 3:], 1) / 255.
     colour = ((edited - 255*(1 - share)) / share).round().clip(0, 255)
@@ -435,7 +450,8 @@ def _edits(self:Editor, photo, emotion, strengths, face):
     earlier, photo = photo.faces if isinstance(photo, Edit) else (), self.open(photo)
     chosen = choose(editor.faces(photo), face)
     editor.method.check(emotion)
-    kept, found = [f for f in earlier if f.index not in chosen], [editor.face_sweep(photo, i, emotion, strengths) for i in chosen]
+    kept, found = ([f for f in earlier if f.index not in chosen],
+                   [editor.face_sweep(photo, i, emotion, strengths) for i in chosen])
     def one(faces):
         array = _with_alpha(photo, _together(photo.array, [f.edited for f in faces]))
         return Edit(photo, array, tuple(faces), faces[0].emotion, faces[0].strength, editor.method.name, self.seed)
@@ -443,7 +459,8 @@ def _edits(self:Editor, photo, emotion, strengths, face):
 
 @patch
 def __call__(self:Editor,
-    photo,       # anything `load_image` takes; an `Edit`, to edit its original again (what was done to other faces stays)
+    # anything `load_image` takes; an `Edit`, to edit its original again (what was done to other faces stays)
+    photo,
     emotion,     # a name, an `Emotion`, a `Direction` or the file of one
     strength=1., # 0 changes nothing, 1 is the full emotion; from -1 to 2
     face=0,      # a face's number (0 is the largest), several numbers, or "all"
@@ -475,4 +492,5 @@ def spectrum(self:Editor,
     rows = []
     for emotion in tqdm(meant, desc="spectrum", leave=False, delay=2):
         rows.append([edit.close_up()[1] for edit in self.sweep(photo, emotion, strengths, face)])
-    return show_sheet(rows, row_titles=[getattr(e, "name", str(e)) for e in meant], col_titles=[f"{float(s):g}" for s in strengths], cell=cell)
+    return show_sheet(rows, row_titles=[getattr(e, "name", str(e)) for e in meant],
+                      col_titles=[f"{float(s):g}" for s in strengths], cell=cell)

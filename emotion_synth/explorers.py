@@ -213,7 +213,8 @@ def _check_free(path, photo):
         try: same = open_photo(path).key == photo.key
         except ImageError: same = False
     if same: raise EditError(f"'{path}' holds the photo as it was opened: choose another name, so that it stays.")
-    if not is_our_edit(path): raise EditError(f"'{path}' exists already and is not an edit of ours: choose another name.")
+    if not is_our_edit(path):
+        raise EditError(f"'{path}' exists already and is not an edit of ours: choose another name.")
 
 # %% ../nbs/50_explorers.ipynb #10920739
 @patch

@@ -119,7 +119,8 @@ def _sample(array, xy, mode='bicubic'):
     import torch
     h, w = array.shape[:2]
     grid = (2 * xy + 1) / np.array([w, h], np.float32) - 1
-    out = torch.nn.functional.grid_sample(_planes(array), torch.from_numpy(grid)[None], mode, 'reflection', align_corners=False)
+    out = torch.nn.functional.grid_sample(_planes(array), torch.from_numpy(grid)[None], mode, 'reflection',
+                                          align_corners=False)
     return out[0].permute(1, 2, 0).numpy()
 
 def _reduce(array, height, width):
@@ -160,7 +161,9 @@ def _place(at, offset, size):
 # %% ../nbs/02_faces.ipynb #cc0b257d
 @njit(cache=True)
 def _read_mean(photo, box, matrix, size, k):
-    "float32 (size, size, 3): the mean of k x k readings, each between four pixels. `matrix` (2, 3): px of the crop enlarged k times -> photo px."
+    """float32 (size, size, 3): the mean of k x k readings, each between four pixels.
+
+    `matrix` (2, 3): px of the crop enlarged k times -> photo px."""
     x0, y0, x1, y1 = box
     w, h, out, total = x1 - x0, y1 - y0, np.zeros((size, size, 3), _f), np.zeros(3, _f)
     for i in range(size):
@@ -174,24 +177,29 @@ def _read_mean(photo, box, matrix, size, k):
                     right, low = x - _f(p), y - _f(q)
                     left, high, p1, q1 = _f(1) - right, _f(1) - low, min(p + 1, w - 1), min(q + 1, h - 1)
                     for c in range(3):
-                        total[c] += (photo[y0 + q, x0 + p, c] * (high * left) + photo[y0 + q, x0 + p1, c] * (high * right)
-                                     + photo[y0 + q1, x0 + p, c] * (low * left) + photo[y0 + q1, x0 + p1, c] * (low * right))
+                        total[c] += (photo[y0 + q, x0 + p, c] * (high * left)
+                                     + photo[y0 + q, x0 + p1, c] * (high * right)
+                                     + photo[y0 + q1, x0 + p, c] * (low * left)
+                                     + photo[y0 + q1, x0 + p1, c] * (low * right))
             for c in range(3): out[i, j, c] = total[c] / _f(k * k)
     return out
 
 # %% ../nbs/02_faces.ipynb #50f47ede
 @njit(cache=True)
 def _cubic_weights(t):
-    "Weights of the pixels at -1, 0, 1, 2 for a position `t` in [0, 1) (Keys 1981, with a = -.75 as in PyTorch and OpenCV)."
+    "Weights of the pixels at -1, 0, 1, 2 for `t` in [0, 1) (Keys 1981, with a = -.75 as in PyTorch and OpenCV)."
     a, weights = _f(-.75), np.empty(4, _f)
     for n in range(4):
         d = abs(t + _f(1 - n))
-        weights[n] = ((a + _f(2)) * d - (a + _f(3))) * d * d + _f(1) if d <= 1 else ((a * d - _f(5) * a) * d + _f(8) * a) * d - _f(4) * a
+        weights[n] = (((a + _f(2)) * d - (a + _f(3))) * d * d + _f(1) if d <= 1
+                      else ((a * d - _f(5) * a) * d + _f(8) * a) * d - _f(4) * a)
     return weights
 
 @njit(cache=True)
 def _read_cubic(photo, box, matrix, size):
-    "float32 (size, size, 3): one reading for each pixel of the crop, between sixteen pixels. `matrix` (2, 3): crop px -> photo px."
+    """float32 (size, size, 3): one reading for each pixel of the crop, between sixteen pixels.
+
+    `matrix` (2, 3): crop px -> photo px."""
     x0, y0, x1, y1 = box
     w, h, out = x1 - x0, y1 - y0, np.zeros((size, size, 3), _f)
     for i in range(size):
@@ -211,7 +219,9 @@ def _read_cubic(photo, box, matrix, size):
 BAND = 128 # rows of a photo that are worked on at a time, so that memory does not grow with the face
 
 def _crop(array, view):
-    "float32 (size, size, 3) in 0..255: the photo (H, W, 3) uint8 seen through `view`, averaged where it shrinks, mirrored past the border."
+    """float32 (size, size, 3) in 0..255: the photo (H, W, 3) uint8 seen through `view`.
+
+    It is averaged where it shrinks, and mirrored past the border."""
     k = max(1, int(np.ceil(1 / view.scale)))
     matrix, box = view.scaled(view.size * k).inverse, _photo_box(view.scaled(view.size * k), array.shape, margin=4)
     photo = np.ascontiguousarray(array).view()
@@ -419,7 +429,9 @@ def face_mask(size=FACE_SIZE) -> np.ndarray:
     return _ease(1 - (np.abs(x) ** 2.5 + np.abs(y) ** 2.5) ** .4, 0, .22).astype(np.float32)
 
 def crop_mask(view: Alignment) -> np.ndarray:
-    "float32 (size, size) in [0, 1]: `face_mask` as it lies in the crop; the same for a tight crop, smaller in a wider one."
+    """float32 (size, size) in [0, 1]: `face_mask` as it lies in the crop.
+
+    It is the same for a tight crop, and smaller in a wider one."""
     if view.tight is None: return face_mask(view.size)
     tight = view.tight.scaled(256)
     xy = tight.to_crop(view.to_photo(_grid(np.eye(2, 3), 0, 0, view.size, view.size))).astype(np.float32)
@@ -438,7 +450,8 @@ def _pixels(face):
     import torch
     tensor = face if torch.is_tensor(face) else to_tensor(face)
     if not torch.isfinite(tensor).all():
-        raise FaceError('The edited face holds numbers that are not finite (NaN or infinity), so it is not put into the photo: '
+        raise FaceError('The edited face holds numbers that are not finite (NaN or infinity), '
+                        'so it is not put into the photo: '
                         'take a smaller strength, or check the word, direction or model that it was made with.')
     return (tensor.detach().float().cpu().permute(1, 2, 0).numpy() + 1) * 127.5
 
@@ -480,7 +493,9 @@ def paste(
     alignment: Alignment, # where the crop came from
     mask=None,            # (n, n) float in [0, 1] over the crop; `crop_mask` when None
 ) -> np.ndarray:
-    "The photo, uint8, plus what `face` changes in the photo's own crop, faded by the mask; where the mask is 0 not one bit differs. `FaceError` for a face that is not finite."
+    """The photo, uint8, plus what `face` changes in the photo's own crop, faded by the mask.
+
+    Where the mask is 0 not one bit differs. `FaceError` for a face that is not finite."""
     photo, face = rgb_array(photo), _pixels(face)
     view, out = alignment.scaled(len(face)), photo.copy()
     mask = crop_mask(view) if mask is None else np.asarray(mask, np.float32)
@@ -504,7 +519,9 @@ def _dis(to, start):
     return finder.calc(*grey, None)
 
 def _flow(source, edited, mask):
-    "float32 (n, n, 2), crop px: `edited`(p) comes from `source`(p + flow(p)); exactly 0 where nothing changed and off the mask (n, n)."
+    """float32 (n, n, 2), crop px: `edited`(p) comes from `source`(p + flow(p)).
+
+    It is exactly 0 where nothing changed and off the mask (n, n)."""
     n = len(source)
     there, back = _dis(edited, source), _dis(source, edited)
     astray = np.linalg.norm(there + _sample(back, _grid(np.eye(2, 3), 0, 0, n, n) + there, 'bilinear'), axis=-1, keepdims=True)
@@ -515,16 +532,21 @@ def _flow(source, edited, mask):
 
 # %% ../nbs/02_faces.ipynb #6c7d15b5
 def _moved(photo, flow, view, box, limits):
-    "float32 (h, w, 3): the photo's pixels in `box`, each taken from where the crop's flow says it came from; nothing is read outside `limits`."
+    """float32 (h, w, 3): the photo's pixels in `box`, each taken from where the crop's flow says it came from.
+
+    Nothing is read outside `limits`."""
     (x0, y0, x1, y1), (lx, ly, rx, ry) = box, limits
     shift = _spread(flow, view, box) @ view.inverse[:, :2].T.astype(np.float32)
     reach = int(np.ceil(np.abs(shift[..., 1]).max())) + 5
     top, bottom = max(ly, y0 - reach), min(ry, y1 + reach)
     at = _grid(np.eye(2, 3), x0 - lx, y0 - top, x1 - lx, y1 - top) + shift
-    return cv2.remap(photo[top:bottom, lx:rx].astype(np.float32), at, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
+    return cv2.remap(photo[top:bottom, lx:rx].astype(np.float32), at, None, cv2.INTER_LANCZOS4,
+                     borderMode=cv2.BORDER_REFLECT)
 
 def _stale(strong, moved, view, sigma, box, rows):
-    "float32 (h, w, 3): detail finer than `sigma` px in `moved` (its box; `rows` of it are asked for), where `strong` says that it is out of date."
+    """float32 (h, w, 3): detail finer than `sigma` px in `moved`, where `strong` says that it is out of date.
+
+    `rows` are those of `moved` that lie in `box`."""
     return _spread(strong, view, box).clip(0, 1) * (moved - _blur(moved, sigma))[rows]
 
 # %% ../nbs/02_faces.ipynb #b90bd014
@@ -534,7 +556,9 @@ def transfer(
     edited_crop,          # the crop after it
     alignment: Alignment, # where the crop came from
 ) -> np.ndarray:
-    "The photo, uint8, with the change from `source_crop` to `edited_crop` at full resolution; where the mask is 0 not one bit differs. `FaceError` for crops that are not finite."
+    """The photo, uint8, with the change from `source_crop` to `edited_crop` at full resolution.
+
+    Where the mask is 0 not one bit differs. `FaceError` for crops that are not finite."""
     photo, crops = rgb_array(photo), [_pixels(c) for c in (source_crop, edited_crop)]
     n = max(256, *map(len, crops))
     source, edited = (cv2.resize(c, (n, n), interpolation=cv2.INTER_CUBIC) for c in crops)
@@ -548,7 +572,9 @@ def transfer(
     return out
 
 def _transfer_band(out, photo, crops, view, sigma, box, limits):
-    "One band of rows of `transfer`; `crops` is (flow, rest, mask), `sigma` how many photo px one pixel of the edited crop blurs."
+    """One band of rows of `transfer`; `crops` is (flow, rest, mask).
+
+    `sigma` is how many photo px one pixel of the edited crop blurs."""
     flow, rest, mask = crops
     x0, y0, x1, y1 = box
     halo = int(4 * sigma) + 2 if sigma >= .5 else 0

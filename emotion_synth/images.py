@@ -121,7 +121,7 @@ def _srgb(): return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 # %% ../nbs/01_images.ipynb #eb02b6eb
 def _to_srgb(image, icc):
-    "L, RGB, CMYK or LAB with the bytes of an ICC profile -> RGB in sRGB; without a usable one, Pillow's own conversion."
+    "L, RGB, CMYK or LAB with an ICC profile's bytes -> RGB in sRGB; without a usable one, Pillow's own conversion."
     if icc and image.mode in ("L", "RGB", "CMYK", "LAB"):
         try: return ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), _srgb(), outputMode="RGB")
         except (ImageCms.PyCMSError, OSError, ValueError): pass
@@ -145,7 +145,9 @@ def on_white(
 
 # %% ../nbs/01_images.ipynb #676eef36
 def _to_rgb(image, keep_alpha=False, ours=False):
-    "Any PIL image -> upright, in sRGB, without metadata: RGB, or RGBA where there is transparency and it is to be kept. A new one, unless it is `ours` to change."
+    """Any PIL image -> upright, in sRGB, without metadata: RGB, or RGBA where transparency is there and is to be kept.
+
+    A new one, unless it is `ours` to change."""
     icc, given = image.info.get("icc_profile"), image
     image = _eight_bits(_upright(image))
     if image.has_transparency_data:
@@ -224,7 +226,9 @@ def _check_size(size, max_pixels, name):
     width, height = size
     if 0 in size: raise ImageError(f"{name} has {width} x {height} pixels: there is nothing in it.")
     if max_pixels and width*height > max_pixels:
-        raise ImageError(f"{name} has {width} x {height} = {width*height/1e6:.0f} million pixels, more than the limit of {max_pixels/1e6:g} million: make it smaller, or raise max_pixels (on the command line: --max-pixels).")
+        raise ImageError(f"{name} has {width} x {height} = {width*height/1e6:.0f} million pixels, "
+                         f"more than the limit of {max_pixels/1e6:g} million: "
+                         "make it smaller, or raise max_pixels (on the command line: --max-pixels).")
 
 # %% ../nbs/01_images.ipynb #1112add6
 def _open(data, name):

@@ -138,12 +138,15 @@ class Portrait:
 
 # %% ../../nbs/03b_portraits.ipynb #42fd2033
 def _shrinking_warp(image, M, size):
-    "Warp to a square of `size`, blurred first where the warp shrinks. Of pictures that are too wide for OpenCV only the box is used."
+    """Warp to a square of `size`, blurred first where the warp shrinks.
+
+    Of pictures that are too wide for OpenCV only the box is used."""
     s = np.hypot(M[0, 0], M[0, 1])
     if s < .6 or max(image.shape[:2]) > 32_000:
         inv = cv2.invertAffineTransform(M); c = _warp_points(inv, np.array([[0, 0], [size, 0], [0, size], [size, size]], float)); pad = int(4 / s)
         x0, y0 = np.maximum(c.min(0).astype(int) - pad, 0); x1, y1 = np.minimum(c.max(0).astype(int) + pad, [image.shape[1], image.shape[0]])
-        image = cv2.GaussianBlur(image[y0:y1, x0:x1], (0, 0), .4 / s) if s < .6 else image[y0:y1, x0:x1]; M = _compose(M, np.array([[1, 0, x0], [0, 1, y0.astype(float)]]))
+        image = cv2.GaussianBlur(image[y0:y1, x0:x1], (0, 0), .4 / s) if s < .6 else image[y0:y1, x0:x1]
+        M = _compose(M, np.array([[1, 0, x0], [0, 1, y0.astype(float)]]))
     return cv2.warpAffine(image, M, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 # %% ../../nbs/03b_portraits.ipynb #355b6cdf
@@ -240,7 +243,8 @@ class Field:
     def apply(self, image, to_canvas=None):
         """The expression put on `image` (H, W, 3) uint8; `to_canvas` (2, 3) takes its pixels to the canvas (default: the photo of the portrait).
 
-        Pixels that the field leaves alone stay bit-identical. Returns (H, W, 3) uint8; raises `FaceError` where the result is not finite."""
+        Pixels that the field leaves alone stay bit-identical. Returns (H, W, 3) uint8;
+        raises `FaceError` where the result is not finite."""
         M, result = self.to_canvas if to_canvas is None else to_canvas, image.copy()
         n, (height, width) = len(self.eye), image.shape[:2]
         corners = _warp_points(cv2.invertAffineTransform(M), np.array([[0, 0], [n, 0], [0, n], [n, n]], float))
@@ -272,7 +276,9 @@ def _apply_band(field, image, M, box):
     out = _moved_pixels(image, xx + d[..., 0], yy + d[..., 1]) * gain * (1 - eye)
     out += still.astype(np.float32) * (look(field.eye_gain - 1)[..., None] + 1) * eye
     out = out * (1 - alpha) + look(field.paint) * alpha
-    if not np.isfinite(out).all(): raise FaceError("The head that was fitted to this face is not usable (its pixels are not finite): use a sharper photo, or one seen from the front.")
+    if not np.isfinite(out).all():
+        raise FaceError("The head that was fitted to this face is not usable (its pixels are not finite): "
+                        "use a sharper photo, or one seen from the front.")
     largest = lambda a: np.maximum.reduce([np.abs(a[..., k]) for k in range(a.shape[-1])])
     same = (largest(d) < 1e-3) & (largest(gain - 1) < 1e-4) & (eye[..., 0] < 1e-4) & (alpha[..., 0] < 1e-4)
     same |= look(np.ones(field.eye.shape, np.float32)) <= 0

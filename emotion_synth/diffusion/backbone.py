@@ -77,7 +77,9 @@ def mixed_precision(
     "The precision of training on a device: by `fast_dtype` where it is left open."
     if precision != "auto": return precision
     kind = torch.device(device).type
-    return {torch.bfloat16: "bf16", torch.float16: "fp16" if kind == "cuda" else "no", torch.float32: "no"}[fast_dtype(device)]
+    return {
+        torch.bfloat16: "bf16", torch.float16: "fp16" if kind == "cuda" else "no", torch.float32: "no",
+    }[fast_dtype(device)]
 
 # %% ../../nbs/10_backbone.ipynb #0c665649
 #: How the faces that a model was trained on were cut from their photos; chapter 02 cuts them.
@@ -101,7 +103,8 @@ class Backbone:
         dtype=None,        # of the networks' passes, see `autocast`: "auto" is what the device is fast at, None float32
         crop="tight",      # of `CROPS`: how the faces it was trained on were cut from their photos
     ):
-        self.unet, self.scheduler, self.vae, self.text_encoder, self.tokenizer = unet, scheduler, vae, text_encoder, tokenizer
+        self.unet, self.scheduler, self.vae, self.text_encoder, self.tokenizer = (
+            unet, scheduler, vae, text_encoder, tokenizer)
         self.crop = _as_crop(crop)
         self.dtype = "auto" if bf16 and dtype is None else dtype
         for m in self.networks: m.float().eval().requires_grad_(False)
@@ -109,7 +112,9 @@ class Backbone:
     @property
     def networks(self): return [m for m in (self.unet, self.vae, self.text_encoder) if m is not None]
     @property
-    def device(self): return next(self.unet.parameters()).device  # diffusers' own `device` looks through all modules, a hundred times in an edit
+    def device(self):
+        # diffusers' own `device` looks through all modules, a hundred times in an edit
+        return next(self.unet.parameters()).device
     @property
     def alphas_cumprod(self): return self.scheduler.alphas_cumprod.to(self.device)
 
@@ -658,7 +663,8 @@ def _check_vae_config(folder, vae, channels):
     "An autoencoder of RGB faces whose latents a U-Net with so many input channels takes."
     if (vae.in_channels, vae.out_channels) != (3, 3):
         raise BackboneError(f"The autoencoder of {folder} is for {vae.in_channels} channels, not for the 3 of RGB.")
-    if channels not in (vae.latent_channels, 2 * vae.latent_channels):  # twice: the photo's latents beside the noise, as in InstructPix2Pix
+    # twice: the photo's latents beside the noise, as in InstructPix2Pix
+    if channels not in (vae.latent_channels, 2 * vae.latent_channels):
         raise BackboneError(f"The U-Net of {folder} takes {channels} channels and its autoencoder makes "
                             f"{vae.latent_channels}: inpainting models and the like cannot be used here.")
     scale, shift = vae.scaling_factor, getattr(vae, "shift_factor", None) or 0
@@ -698,7 +704,8 @@ def _passes(parts):
     seen = empty(1, unet.config.in_channels, *_sides(unet.config.sample_size))
     if text is not None:
         yield "text_encoder", lambda: text(empty(1, text.config.max_position_embeddings, dtype=torch.long))
-    if vae is not None: yield "vae", lambda: (vae.decode(seen[:, :vae.config.latent_channels]), vae.encode(empty(1, 3, 64, 64)))
+    if vae is not None:
+        yield "vae", lambda: (vae.decode(seen[:, :vae.config.latent_channels]), vae.encode(empty(1, 3, 64, 64)))
     if type(width) not in (int, type(None)): return
     states = [] if width is None else [empty(1, 3, text.config.hidden_size if text is not None else width)]
     yield "unet", lambda: unet(seen, empty(1, dtype=torch.long), *states)
@@ -720,8 +727,10 @@ def load_parts(folder) -> dict: # keyword arguments of `Backbone`
     files = {k: _weight_files(place, kind) for k, (kind, place) in networks.items()}
     if "scheduler" not in found: raise _broken(folder / "model_index.json", "names no scheduler")
     makers = {k: _maker(kind, place / "config.json") for k, (kind, place) in networks.items()}
-    ours = folder.resolve() in {weights_dir(name).resolve() for name in EMBEDDED}  # what the package ships is tried when it is made
-    parts = {} if ours else {k: _empty(makers[k], place / "config.json", files[k]) for k, (_, place) in networks.items()}
+    # what the package ships is tried when it is made
+    ours = folder.resolve() in {weights_dir(name).resolve() for name in EMBEDDED}
+    parts = {} if ours else {k: _empty(makers[k], place / "config.json", files[k])
+                             for k, (_, place) in networks.items()}
     parts["scheduler"] = _scheduler(*found["scheduler"])
     if "tokenizer" in found: parts["tokenizer"] = _tokenizer(*found["tokenizer"])
     if not ours:
@@ -799,7 +808,9 @@ def from_pretrained(cls:Backbone,
     name="face128", # embedded name, folder, or diffusers id
     device="cpu",
     bf16=False,     # old name of `dtype="auto"`
-    dtype=None,     # of the networks' passes: "auto" is faster where the device has 16-bit arithmetic, and about 1e-2 less exact; None is float32
+    # of the networks' passes: "auto" is faster where the device has 16-bit arithmetic, and about 1e-2 less exact;
+    # None is float32
+    dtype=None,
     crop=None,      # of `CROPS`; None reads the model's emotion_synth.json, or guesses with a `CropGuessWarning`
 ) -> Backbone:
     "Load a backbone; `BackboneError` says what is missing."

@@ -466,7 +466,8 @@ def _unpack_term(data, tensors):
     if kind not in TERMS: available()
     if kind not in TERMS:
         what = f"a term of the kind {reprlib.repr(kind)}"
-        raise DirectionError(f"The direction has {what}, which this version of emotion_synth does not know: install a newer one.")
+        raise DirectionError(f"The direction has {what}, which this version of emotion_synth does not know: "
+                             "install a newer one.")
     own = tensors if key is None else {k[len(key) + 1:]: v for k, v in tensors.items() if k.startswith(f"{key}.")}
     return TERMS[kind].unpack({k: v for k, v in data.items() if k not in ("kind", "key")}, own)
 
@@ -504,7 +505,8 @@ def _opened(path):
 def load_direction(path):
     """A `Direction` from the file that `save` wrote.
 
-    Raises `DirectionError` when there is none, when it holds something else, and when a part of it is missing or out of its range."""
+    Raises `DirectionError` when there is none, when it holds something else, and when a part of it is missing
+    or out of its range."""
     path = Path(path)
     data, tensors = _opened(path)
     try:

@@ -95,7 +95,8 @@ class Inversion:
     latents: torch.Tensor|None = None # (n + 1, B, C, H, W) x at every timestep, if kept
     zs: torch.Tensor|None = None # (n, B, C, H, W) noise of the steps; zs[i] leads to timesteps[i]
     eta: float = 0. # 0: deterministic steps, 1: DDPM
-    autocast: torch.dtype|str|None = None # dtype of the U-Net's passes, see `autocast` of chapter 10; everything else stays float32
+    # dtype of the U-Net's passes, see `autocast` of chapter 10; everything else stays float32
+    autocast: torch.dtype|str|None = None
 
     @property
     def num_steps(self): return len(self.timesteps) - 1
@@ -184,7 +185,8 @@ def _start(backbone, latents, cond, num_inference_steps, top):
     alphas = backbone.alphas_cumprod.float()
     grid = timesteps(num_inference_steps, len(alphas), top_timestep(alphas) if top is None else top)
     if alphas[grid[-1]] <= 0:
-        raise InversionError(f"At timestep {int(grid[-1])} this schedule leaves nothing of the picture (zero terminal SNR), so there is no noise to find: "
+        raise InversionError(f"At timestep {int(grid[-1])} this schedule leaves nothing of the picture "
+                             "(zero terminal SNR), so there is no noise to find: "
                              f"choose top={top_timestep(alphas)} or lower.")
     if cond is None and getattr(backbone, "text_encoder", None) is not None: cond = backbone.embed("")
     return latents.detach().float(), cond, grid, alphas[grid].to(latents.device)
@@ -194,7 +196,8 @@ def _finite(inversion):
     "The same inversion, if all of it is finite."
     parts = [p for p in (inversion.x_T, inversion.zs) if p is not None]
     if all(bool(torch.isfinite(p).all()) for p in parts): return inversion
-    raise InversionError("The model's predictions became NaN or infinite on the way to the noise: choose a lower top, or compute in float32 (autocast=None).")
+    raise InversionError("The model's predictions became NaN or infinite on the way to the noise: "
+                         "choose a lower top, or compute in float32 (autocast=None).")
 
 # %% ../../nbs/12_inversion.ipynb #978c80b6
 def ddim_invert(
@@ -246,10 +249,13 @@ def fixed_point_invert(
 
 # %% ../../nbs/12_inversion.ipynb #461d4ed3
 def _noise_for_each(x0, num_steps, generator):
-    "(num_steps, B, C, H, W) noise like `x0` (B, C, H, W): for each picture what it would get alone, whatever stands beside it."
+    """(num_steps, B, C, H, W) noise like `x0` (B, C, H, W).
+
+    Each picture gets what it would get alone, whatever stands beside it."""
     if generator is None: generator = torch.Generator().manual_seed(0)
     generators = list(generator) if isinstance(generator, (list, tuple)) else [generator]
-    if len(generators) not in (1, len(x0)): raise InversionError(f"{len(generators)} generators for {len(x0)} pictures: give one for all, or one for each.")
+    if len(generators) not in (1, len(x0)):
+        raise InversionError(f"{len(generators)} generators for {len(x0)} pictures: give one for all, or one for each.")
     drawn = [torch.randn((num_steps, 1, *x0.shape[1:]), generator=g, device=g.device).to(x0) for g in generators]
     return torch.cat(drawn, 1).expand(num_steps, *x0.shape)
 
@@ -261,7 +267,9 @@ def edit_friendly_invert(
     num_inference_steps=50, # steps, each one pass
     *,
     eta=1., # share of the DDPM noise, over 0 to 1
-    generator=None, # torch.Generator of the independent noises, or a list of one for each picture (None: seed 0, so that a photo always gives the same result)
+    # torch.Generator of the independent noises, or a list of one for each picture
+    # (None: seed 0, so that a photo always gives the same result)
+    generator=None,
     top=None, # last timestep (None: `top_timestep`)
     keep=False, # keep x at every timestep in `latents`
     autocast=None, # dtype of the U-Net's passes: "auto", or one of chapter 10's; None is float32

@@ -7,7 +7,7 @@ __all__ = ['PASSES', 'COMMAND', 'PARTS', 'machine', 'PassCounter', 'seconds', 'p
            'one_process', 'enlarged', 'first_edits', 'different', 'per_photo', 'beside_pipelines', 'dtype_ratios',
            'morph_move', 'main']
 
-# %% ../../nbs/43_speed.ipynb #5e830ce8
+# %% ../../nbs/43_speed.ipynb #88582a1c
 import argparse
 import json
 import os
@@ -29,7 +29,7 @@ from ..editor import Editor
 from ..images import sample_photo, write_atomic
 from ..methods.registry import get_method
 
-# %% ../../nbs/43_speed.ipynb #6696ba60
+# %% ../../nbs/43_speed.ipynb #eacd2ace
 def _processor_name():
     "The processor's name, as well as the system knows it."
     info = Path("/proc/cpuinfo")
@@ -39,15 +39,16 @@ def _processor_name():
 
 def machine() -> dict:
     "What seconds depend on: processor, cores, threads, dtype, versions."
-    return dict(processor=_processor_name(), cores=os.cpu_count(), threads=torch.get_num_threads(), instructions=torch.backends.cpu.get_cpu_capability(),
-                bf16=cpu_multiplies_bf16(), dtype=str(fast_dtype()).removeprefix("torch."), waiting=os.environ.get("OMP_WAIT_POLICY", "unset"),
-                torch=torch.__version__, system=platform.system())
+    waiting = {name: os.environ.get(name, "unset") for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    return dict(processor=_processor_name(), cores=os.cpu_count(), threads=torch.get_num_threads(), bf16=cpu_multiplies_bf16(),
+                instructions=torch.backends.cpu.get_cpu_capability(), limit=os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
+                dtype=str(fast_dtype()).removeprefix("torch."), waiting=waiting, torch=torch.__version__, system=platform.system())
 
-# %% ../../nbs/43_speed.ipynb #d14fb8ff
+# %% ../../nbs/43_speed.ipynb #0d6d9e34
 PASSES = "encoder_pass", "mid_pass", "decoder_pass", "predict_noise", "decode"
 
 class PassCounter:
-    "Inside the `with` block, writes down every pass through a backbone in `calls` ((name, batch) -> how often) and keeps one example of each."
+    "Writes down every pass through a backbone, inside the `with` block: `calls`, (name, batch) -> how often; and an example of each."
     def __init__(self, backbone): self.backbone, self.calls, self.examples = backbone, Counter(), {}
 
     def _watch(self, name):
@@ -67,7 +68,7 @@ class PassCounter:
     def __exit__(self, *error):
         for name in PASSES: vars(self.backbone).pop(name)
 
-# %% ../../nbs/43_speed.ipynb #3a71a047
+# %% ../../nbs/43_speed.ipynb #3cca3bd7
 def seconds(call, repeats=5):
     "Median seconds of a call, after one that does not count."
     call()
@@ -80,14 +81,14 @@ def seconds(call, repeats=5):
 
 @torch.inference_mode()
 def passes_alone(counter, dtype, repeats=20) -> dict:
-    "(name, batch) -> median seconds of that pass alone; the U-Net's under the method's own autocast, the decoding as it is."
+    "(name, batch) -> median seconds of that pass alone; those of the U-Net in the method's own dtype."
     taken = {}
     for key, (real, args, kwargs) in counter.examples.items():
         with autocast(counter.backbone.device, None if key[0] == "decode" else dtype):
             taken[key] = seconds(lambda: real(counter.backbone, *args, **kwargs), repeats)
     return taken
 
-# %% ../../nbs/43_speed.ipynb #d8f823d8
+# %% ../../nbs/43_speed.ipynb #1e05007e
 def slider_move(method="hspace", photo=None, emotion="joy") -> dict:
     "Seconds of a slider move, of its passes alone, and their ratio, for a method with a `backbone`."
     editor, photo = Editor(method), sample_photo() if photo is None else photo
@@ -99,47 +100,52 @@ def slider_move(method="hspace", photo=None, emotion="joy") -> dict:
     passes = {f"{name}, batch {batch}": n for (name, batch), n in counter.calls.items()}
     return dict(method=method, move=move, passes_alone=least, ratio=move/least, passes=passes)
 
-# %% ../../nbs/43_speed.ipynb #14b00373
+# %% ../../nbs/43_speed.ipynb #fed0435d
 def sweep_ratio(method="hspace", strengths=(.25, .5, .75, 1.), photo=None, emotion="joy") -> dict:
     "Seconds of a sweep, and of the same strengths one after the other over that."
     editor, photo = Editor(method), sample_photo() if photo is None else photo
     together = seconds(lambda: editor.sweep(photo, emotion, strengths), 3)
-    return dict(method=method, strengths=len(strengths), seconds=together, one_by_one=seconds(lambda: [editor(photo, emotion, s) for s in strengths], 3)/together)
+    alone = seconds(lambda: [editor(photo, emotion, s) for s in strengths], 3)
+    return dict(method=method, strengths=len(strengths), seconds=together, one_by_one=alone/together)
 
-# %% ../../nbs/43_speed.ipynb #2a317f18
-COMMAND = """import resource, sys, time
+# %% ../../nbs/43_speed.ipynb #aa4909d3
+COMMAND = """import resource, sys
+from pathlib import Path
 from emotion_synth.cli import main
-code = main(sys.argv[1:])
-print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"""
+code, status = main(sys.argv[1:]), Path("/proc/self/status")
+lines = status.read_text().splitlines() if status.exists() else []
+largest = [int(l.split()[1]) // 1024 for l in lines if l.startswith("VmHWM")]  # ru_maxrss starts with that of the parent
+print(code, *(largest or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)]))"""
 
 def one_process(*args, **environment):
-    "(seconds from start to end, largest memory in MB) of a command line in a process of its own; `RuntimeError` where it fails."
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", COMMAND, *map(str, args)], env=os.environ | environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    "(seconds from start to end, largest memory in MB) of a command in a process of its own; `RuntimeError` where it fails."
+    start, command = time.perf_counter(), [sys.executable, "-c", COMMAND, *map(str, args)]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     took, said = time.perf_counter() - start, done.stdout.split()
-    if done.returncode or said[-2:-1] != ["0"]: raise RuntimeError(f"The command {' '.join(map(str, args))} failed: {done.stderr[-300:]}")
-    return took, int(said[-1]) / (1024 if platform.system() == "Linux" else 2**20)
+    if done.returncode or said[-2:-1] != ["0"]:
+        raise RuntimeError(f"The command {' '.join(map(str, args))} failed: {done.stderr[-300:]}")
+    return took, int(said[-1])
 
 def enlarged(photo, megapixels):
     "The photo at another number of pixels."
     side = round((megapixels * 1e6) ** .5)
     return photo.resize((side, side), Image.Resampling.LANCZOS)
 
-# %% ../../nbs/43_speed.ipynb #41783f66
+# %% ../../nbs/43_speed.ipynb #f23e81ab
 def first_edits(folder, photo=None, methods=("morph", "hspace"), megapixels=(1, 12)) -> list:
-    "A row for each method and size: seconds from the start of the process to the saved file, and the largest memory in MB. Writes into `folder`."
+    "A row for each method and size: seconds from the start of the process to the saved file in `folder`, largest memory in MB."
     rows = []
     for size in megapixels:
         path = Path(folder) / f"photo_{size}.jpg"
         enlarged(photo or sample_photo(), size).save(path, quality=92)
         for method in methods:
-            run = lambda: one_process("edit", path, "--emotion", "joy", "--method", method, "-o", Path(folder) / f"{method}_{size}.jpg")
-            run()
-            took, memory = run()
+            command = "edit", path, "--emotion", "joy", "--method", method, "-o", Path(folder) / f"{method}_{size}.jpg"
+            one_process(*command)  # files that were read once are read again more quickly
+            took, memory = one_process(*command)
             rows.append(dict(method=method, megapixels=size, seconds=took, memory=memory))
     return rows
 
-# %% ../../nbs/43_speed.ipynb #2ed492f7
+# %% ../../nbs/43_speed.ipynb #80b72cfa
 def different(photo, n):
     "`n` photos that are not the same to the bit, and the same work: the photo with one pixel changed."
     for k in range(n):
@@ -156,18 +162,19 @@ def per_photo(method="morph", counts=(1, 10, 100), photo=None, emotion="joy") ->
         if k in counts: taken[k] = (time.perf_counter() - start) / k
     return taken
 
-# %% ../../nbs/43_speed.ipynb #db835558
+# %% ../../nbs/43_speed.ipynb #6098a01d
 def beside_pipelines(methods=("hspace", "img2img", "leditspp"), steps=15, photo=None, emotion="joy") -> list:
-    "A row for each method: seconds of the first edit of a face, with its preparation, and of another strength; both also over the first method's."
+    "A row for each method: seconds of the first edit of a face and of another strength, and both over the first method's."
     photo, rows = photo or sample_photo(), []
     for name in methods:
         editor = Editor(get_method(name, num_inference_steps=steps))
         editor(photo, emotion, .7)  # loads what is loaded once
         firsts = iter(different(photo, 100))
-        rows.append(dict(method=name, first=seconds(lambda: editor(next(firsts), emotion, .8), 3), move=seconds(lambda: editor(photo, emotion, .9), 3)))
+        first = seconds(lambda: editor(next(firsts), emotion, .8), 3)
+        rows.append(dict(method=name, first=first, move=seconds(lambda: editor(photo, emotion, .9), 3)))
     return [r | dict(first_ratio=r["first"]/rows[0]["first"], move_ratio=r["move"]/rows[0]["move"]) for r in rows]
 
-# %% ../../nbs/43_speed.ipynb #69632fd5
+# %% ../../nbs/43_speed.ipynb #d5667edf
 @torch.inference_mode()
 def dtype_ratios(repeats=10) -> dict:
     "Seconds of one U-Net pass in each dtype over that of the chosen one."
@@ -178,7 +185,7 @@ def dtype_ratios(repeats=10) -> dict:
         taken[dtype] = seconds(lambda: model.predict_noise(x, 500), repeats)
     return {"seconds": taken["auto"]} | {dtype: taken[dtype] / taken["auto"] for dtype in ("float32", "bfloat16")}
 
-# %% ../../nbs/43_speed.ipynb #305fcd4f
+# %% ../../nbs/43_speed.ipynb #7c16968e
 def _rounded(value):
     "Three digits are more than a stopwatch deserves."
     if isinstance(value, float): return float(f"{value:.3g}")
@@ -195,20 +202,23 @@ PARTS = dict(dtype=lambda folder: dtype_ratios(),
 
 def morph_move(megapixels=1):
     "Seconds of a slider move of the photo morph at so many pixels."
-    editor, photo, strengths = Editor("morph"), np.array(enlarged(sample_photo(), megapixels)), iter(np.linspace(.3, 1., 50))
+    editor, strengths = Editor("morph"), iter(np.linspace(.3, 1., 50))
+    photo = np.array(enlarged(sample_photo(), megapixels))
     return seconds(lambda: editor(photo, "joy", float(next(strengths))), 9)
 
-# %% ../../nbs/43_speed.ipynb #75dd7a6c
+# %% ../../nbs/43_speed.ipynb #1e5bc31f
 def main(
     argv=None, # words after the command; those of the command line when None
 ) -> int:
     "Measure, print, and keep the numbers with `--out`."
     import tempfile
-    parser = argparse.ArgumentParser(prog="python -m emotion_synth.evaluation.speed", description="What an edit costs on this machine, as ratios measured in one run.")
+    parser = argparse.ArgumentParser(prog="python -m emotion_synth.evaluation.speed",
+                                     description="What an edit costs on this machine, as ratios measured in one run.")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (default: all)")
     parser.add_argument("--out", help="a .json file for the numbers")
     options = parser.parse_args(argv)
-    if options.out and not Path(options.out).absolute().parent.is_dir(): parser.error(f"there is no folder for '{options.out}': create it first")
+    if options.out and not Path(options.out).absolute().parent.is_dir():
+        parser.error(f"there is no folder for '{options.out}': create it first")
     found = dict(machine=machine())
     print(json.dumps(found["machine"], indent=1), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -218,6 +228,6 @@ def main(
     if options.out: write_atomic(options.out, json.dumps(found, indent=1).encode())
     return 0
 
-# %% ../../nbs/43_speed.ipynb #5f36c2e8
+# %% ../../nbs/43_speed.ipynb #32863969
 #| eval: false
 if __name__ == "__main__" and not IN_NOTEBOOK: sys.exit(main())

@@ -41,7 +41,8 @@ def _check_channels(backbone):
     "`BackboneError` for a U-Net that sees more than the noisy latents."
     latents = backbone.vae.config.latent_channels if backbone.vae is not None else None
     if latents and backbone.unet.config.in_channels != latents:
-        raise BackboneError("The U-Net of this model sees the photo beside the noise, as InstructPix2Pix does, and cannot be walked back from a photo: use the method instruct-pix2pix with it.")
+        raise BackboneError("The U-Net of this model sees the photo beside the noise, as InstructPix2Pix does, and "
+                            "cannot be walked back from a photo: use the method instruct-pix2pix with it.")
 
 @register("hspace")
 class HSpaceEdit(Method):
@@ -51,10 +52,12 @@ class HSpaceEdit(Method):
         num_inference_steps=15, # steps of the inversion and of every edit
         inversion="edit-friendly", # see `emotion_synth.diffusion.inversion.invert`
         top=600,                # timestep where the walk begins (None: `top_timestep` of chapter 12)
-        folder=None,            # folder with directions/*.safetensors and calibration.json (None: `learnt_dir` of the model, chapter 10)
+        # folder with directions/*.safetensors and calibration.json (None: `learnt_dir` of the model, chapter 10)
+        folder=None,
         subject="person",       # what the sentences call the person: "woman", "man" or "person"
         t_edit=None,            # edit where t >= t_edit; None is as calibrated
-        autocast="auto",        # dtype of the U-Net's passes (chapter 10): "auto" is what the device is fast at; None is float32
+        # dtype of the U-Net's passes (chapter 10): "auto" is what the device is fast at; None is float32
+        autocast="auto",
     ):
         name = backbone if isinstance(backbone, str) else "face128"
         self.backbone = Backbone.from_pretrained(name) if backbone is None or isinstance(backbone, str) else backbone
@@ -77,7 +80,9 @@ class HSpaceEdit(Method):
         return self
 
     def check(self, emotion):
-        "Raise what `edit` would raise for this emotion: the direction is looked up, or made of words, and the face is not touched."
+        """Raise what `edit` would raise for this emotion.
+
+        The direction is looked up, or made of words, and the face is not touched."""
         if not isinstance(emotion, Direction): self.raw_direction(emotion)
 
     def prepare(self, face):
@@ -86,7 +91,8 @@ class HSpaceEdit(Method):
 
     def reconstruct(self, face, state=None):
         state = state or self.prepare(face)
-        if state.reconstruction is None: state.reconstruction = self._decode(arrival(state.inversion))[0].to(face.device)
+        if state.reconstruction is None:
+            state.reconstruction = self._decode(arrival(state.inversion))[0].to(face.device)
         return state.reconstruction.clone()
 
     def edit(self, face, emotion, strength=1., state=None):
@@ -96,7 +102,8 @@ class HSpaceEdit(Method):
         calibration = self.calibration(emotion)
         direction = emotion if isinstance(emotion, Direction) else calibration.apply(self.raw_direction(emotion))
         t_edit = calibration.t_edit if self.t_edit is None else self.t_edit
-        return self._decode(edit_latents(state.inversion, direction, strength, t_edit, calibration.asymmetric))[0].to(face.device)
+        return self._decode(edit_latents(state.inversion, direction, strength, t_edit,
+                                         calibration.asymmetric))[0].to(face.device)
 
 # %% ../../nbs/13a_hspace_method.ipynb #5e16c298
 @patch
@@ -137,7 +144,9 @@ def calibration(self: HSpaceEdit, emotion):
 # %% ../../nbs/13a_hspace_method.ipynb #cbae814d
 @patch
 def edit_many(self: HSpaceEdit, face, emotion, strengths, state=None, batch=8):
-    "A list of faces (3, H, W), one for each strength, `batch` of them in one walk; up to rounding what `edit` gives for each."
+    """A list of faces (3, H, W), one for each strength, `batch` of them in one walk.
+
+    Up to rounding each is what `edit` gives."""
     state, calibration, faces = state or self.prepare(face), self.calibration(emotion), []
     direction = emotion if isinstance(emotion, Direction) else calibration.apply(self.raw_direction(emotion))
     t_edit = calibration.t_edit if self.t_edit is None else self.t_edit

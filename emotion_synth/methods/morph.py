@@ -47,13 +47,18 @@ class Morph(Method):
         return recipe(emotion, strength)
 
     def prepare_photo(self, photo, face):
-        "The `Portrait` of a face in a photo: all that does not depend on the emotion, so that moving the strength costs one warp."
+        """The `Portrait` of a face in a photo.
+
+        It is all that does not depend on the emotion, so that moving the strength costs one warp."""
         return self.portrait(photo, face)
 
     def edit_photo(self, photo, face, emotion, strength=1., state=None):
-        "(H, W, 3) uint8 photo with `face` (a `faces.Face`) edited at the photo's own resolution; pixels that do not move stay bit-identical. `state` is what `prepare_photo` gave."
+        """(H, W, 3) uint8 photo with `face` (a `faces.Face`) edited at the photo's own resolution.
+
+        Pixels that do not move stay bit-identical. `state` is what `prepare_photo` gave."""
         photo = rgb_array(photo)
-        return photo if strength == 0 else self.field(state or self.portrait(photo, face), emotion, strength).apply(photo)
+        return (photo if strength == 0
+                else self.field(state or self.portrait(photo, face), emotion, strength).apply(photo))
 
     def portrait(self, photo, face):
         "The `Portrait` of a face in a photo."

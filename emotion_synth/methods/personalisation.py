@@ -34,8 +34,9 @@ from ..diffusion.training import Budget, Trainer, write_folder
 from ..emotions import EKMAN, feeling, get_emotion
 from .hspace import SAID, HSpaceEdit
 from .registry import METHODS, register
-from .textual_inversion import (EMOTION_TEMPLATES, LearntWord, _check_word, add_word, denoising_error, from_noise, initial_word, learning, load_word,
-                                                     make_examples, read_faces, save_word, sentence, spread_timesteps, typical_std, word_token)
+from .textual_inversion import (
+    EMOTION_TEMPLATES, LearntWord, _check_word, add_word, denoising_error, from_noise, initial_word, learning,
+    load_word, make_examples, read_faces, save_word, sentence, spread_timesteps, typical_std, word_token)
 
 # %% ../../nbs/23_personalisation.ipynb #d26a98d8
 class PersonError(ValueError):
@@ -253,7 +254,8 @@ def _strength(config, layer, rank) -> float:
     alpha = next((v for p, v in patterns.items() if ends(p)), config.get("lora_alpha", rank))
     if isinstance(alpha, (int, float)) and not isinstance(alpha, bool) and abs(alpha) <= LARGEST_ALPHA:
         return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    raise PersonError(f"An alpha must be a number within {LARGEST_ALPHA}, not {reprlib.repr(alpha)}: get the file again.")
+    raise PersonError(f"An alpha must be a number within {LARGEST_ALPHA}, not {reprlib.repr(alpha)}: "
+                      "get the file again.")
 
 # %% ../../nbs/23_personalisation.ipynb #67d32ea0
 def _check_lora(key, values):
@@ -422,8 +424,11 @@ def personalise(
 @register("lora")
 class LoRA(HSpaceEdit):
     "Edits photos of one person with a model that has learnt them from 5 to 10 photos (LoRA, Hu et al. 2022); needs that person's folder."
-    needs = (("backbone", "folder"), "The method {name} needs weights of the person in the photo, and nobody has been learnt yet: learn them from 5 to 10 photos with "
-             "`python -m emotion_synth.methods.personalisation NAME PHOTOS --way {name} --out FOLDER`, then edit with `--method {name} --model FOLDER`.")
+    needs = (("backbone", "folder"),
+             "The method {name} needs weights of the person in the photo, and nobody has been learnt yet: "
+             "learn them from 5 to 10 photos with "
+             "`python -m emotion_synth.methods.personalisation NAME PHOTOS --way {name} --out FOLDER`, "
+             "then edit with `--method {name} --model FOLDER`.")
 
     def __init__(self,
         backbone=None, # `Backbone` with text, the name of one, or a person's folder; None is the model that the person was learnt on, else face128

@@ -20,14 +20,19 @@ class Method:
     """What the editor, the explorers and the benchmark know of a way to edit faces.
 
     Faces are float tensors (3, H, W) in [-1, 1], cropped as `emotion_synth.faces.align` does it. A subclass defines `edit`, and the rest when it needs to.
-    `edit_photo(photo, face, emotion, strength=1.0, state=None)`, uint8 (H, W, 3) to the same, is for methods that work at the photo's own
-    resolution; it stays None in all others, whose change is carried over by `emotion_synth.faces.transfer`."""
+    `edit_photo(photo, face, emotion, strength=1.0, state=None)`, uint8 (H, W, 3) to the same, is for methods that work
+    at the photo's own resolution; it stays None in all others, whose change is carried over by
+    `emotion_synth.faces.transfer`."""
     name = None
     edit_photo = None
-    edit_many = None # edit_many(face, emotion, strengths, state): a list of faces, for methods that do several strengths at once more quickly
+    # edit_many(face, emotion, strengths, state): a list of faces, for methods that do several strengths at once
+    # more quickly
+    edit_many = None
     face_size = None # side of the crops it wants, px; None: the size of chapter 02
     crop = "tight"   # which square of the face it wants, one of `emotion_synth.faces.CROPS`
-    needs = None     # for a method that cannot work as it comes: (names of the arguments of which it needs one, the sentence that says so)
+    # for a method that cannot work as it comes: (names of the arguments of which it needs one, the sentence that
+    # says so)
+    needs = None
 
     def __init_subclass__(cls, **kwargs):
         "A class that says anew how it edits does not inherit the short cut for several strengths."
@@ -43,11 +48,13 @@ class Method:
         return None
 
     def prepare_photo(self, photo, face):
-        "The same for a method with `edit_photo`: `photo` is uint8 (H, W, 3), `face` a `emotion_synth.faces.Face` in it."
+        "The same for a method with `edit_photo`: `photo` is uint8 (H, W, 3), `face` an `emotion_synth.faces.Face`."
         return None
 
     def check(self, emotion):
-        "Raise what `edit` would raise for this emotion, before anything slow is done; a subclass that may lack something says how."
+        """Raise what `edit` would raise for this emotion, before anything slow is done.
+
+        A subclass that may lack something says how."""
 
     def to(self, device):
         "Move the networks to a device; a method without networks stays where it is. Returns the method."
@@ -97,7 +104,8 @@ class MethodInfo:
 
 def _registered_as(node):
     "The name that a class gets by `@register('name')`; None for other classes."
-    calls = [d for d in node.decorator_list if isinstance(d, ast.Call) and getattr(d.func, 'id', '') == 'register' and d.args]
+    calls = [d for d in node.decorator_list
+             if isinstance(d, ast.Call) and getattr(d.func, 'id', '') == 'register' and d.args]
     return calls[0].args[0].value if calls and isinstance(calls[0].args[0], ast.Constant) else None
 
 def _class_constant(node, name):
@@ -115,16 +123,21 @@ def _methods_in(path, changed):
         inherited = [needs[b.id] for b in node.bases if getattr(b, 'id', None) in needs]
         needs[node.name] = _class_constant(node, 'needs') or (inherited[0] if inherited else None)
         about = (ast.get_docstring(node) or '').strip().splitlines()
-        if (name := _registered_as(node)): found.append(MethodInfo(_plain(name), f'emotion_synth.methods.{Path(path).stem}', about[0] if about else '', needs[node.name]))
+        if (name := _registered_as(node)):
+            found.append(MethodInfo(_plain(name), f'emotion_synth.methods.{Path(path).stem}', about[0] if about else '',
+                                    needs[node.name]))
     return tuple(found)
 
 def known_methods() -> dict: # name -> MethodInfo
-    "All methods that are registered in this session or written in `emotion_synth.methods`, by name; imports none of them."
+    """All methods that are registered in this session or written in `emotion_synth.methods`, by name.
+
+    Imports none of them."""
     package, found = importlib.import_module('emotion_synth.methods'), {}
     for module in pkgutil.iter_modules(package.__path__):
         path = Path(package.__path__[0])/f'{module.name}.py'
         if path.is_file(): found |= {info.name: info for info in _methods_in(str(path), path.stat().st_mtime_ns)}
-    here = {n: MethodInfo(n, c.__module__, (c.__doc__ or '').strip().split('\n')[0], c.needs) for n, c in METHODS.items()}
+    here = {n: MethodInfo(n, c.__module__, (c.__doc__ or '').strip().split('\n')[0], c.needs)
+            for n, c in METHODS.items()}
     return dict(sorted((found | here).items()))
 
 # %% ../../nbs/06_methods.ipynb #304de7d2
@@ -145,28 +158,36 @@ def _info(name):
     known = known_methods()
     if _plain(name) in known: return known[_plain(name)]
     near = get_close_matches(_plain(name), known, n=3, cutoff=.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {', '.join(known) or 'none is installed'}."
+    hint = (f"did you mean {' or '.join(near)}?" if near
+            else f"choose one of: {', '.join(known) or 'none is installed'}.")
     raise UnknownMethod(f'{name!r} is not a known method: {hint}')
 
 def find_method(
     name,   # of a method, as users type it
     **kw,   # what its class will get
 ) -> MethodInfo:
-    "What is known of a method that is to edit, without importing it; `UnknownMethod`, and `MissingWeights` where it needs something that is not in `kw`."
+    """What is known of a method that is to edit, without importing it.
+
+    `UnknownMethod`, and `MissingWeights` where it needs something that is not in `kw`."""
     info = _info(name)
-    if info.needs and not any(kw.get(argument) for argument in info.needs[0]): raise MissingWeights(info.needs[1].format(name=info.name))
+    if info.needs and not any(kw.get(argument) for argument in info.needs[0]):
+        raise MissingWeights(info.needs[1].format(name=info.name))
     return info
 
 def get_method(
     name,   # a registered name, or a `Method`, which is returned as it is
     **kw,   # handed to the method's class
 ) -> Method:
-    "A method by name, made with `kw`; only its own module is imported. `UnknownMethod` with the nearest names when there is none."
+    """A method by name, made with `kw`; only its own module is imported.
+
+    `UnknownMethod` with the nearest names when there is none."""
     if isinstance(name, Method): return name
     info = _info(name)
     if info.name not in METHODS:
         try: importlib.import_module(info.module)
-        except ImportError as error: raise UnknownMethod(f"The method '{info.name}' cannot be loaded here: {error}. Install what is missing, or choose another.") from error
+        except ImportError as error:
+            raise UnknownMethod(f"The method '{info.name}' cannot be loaded here: {error}. "
+                                "Install what is missing, or choose another.") from error
     return METHODS[info.name](**kw)
 
 # %% ../../nbs/06_methods.ipynb #04ec75c8
@@ -208,5 +229,6 @@ def check_method(
     _promise(torch.equal(method.edit(face, emotion, 1), edits[1]), 'With and without its state the edit must be the same.')
     if method.edit_many is not None:
         together = method.edit_many(face, emotion, list(edits), state)
-        _promise(all((m - e).abs().max() < .02 for m, e in zip(together, edits.values())), 'Several strengths at once must give what each gives alone.')
+        _promise(all((m - e).abs().max() < .02 for m, e in zip(together, edits.values())),
+                 'Several strengths at once must give what each gives alone.')
     return {s: float((edits[s] - back).abs().mean() * 127.5) for s in sorted(edits)}

@@ -112,7 +112,8 @@ def _check_word(backbone, word):
     if width != needs: raise WordError(f"{word.token} has vectors of {width} numbers, this model's words have {needs}: it was learnt on another model, learn it again on this one.")
     for token in word.tokens:
         if _own(backbone.tokenizer, token):
-            raise WordError(f"{token} is in the model's own vocabulary, which all sentences need: give yours another name.")
+            raise WordError(f"{token} is in the model's own vocabulary, which all sentences need: "
+                            "give yours another name.")
 
 # %% ../../nbs/20_textual_inversion.ipynb #efe36f46
 def add_word(
@@ -451,7 +452,8 @@ PICKLED = (b"\x80", b"PK\x03\x04")
 def _check_format(path):
     "A safetensors file begins with the length of its header, 8 bytes, and the header with a brace."
     if not path.is_file():
-        raise WordError(f"There is no word at {path}: give a .safetensors file, or a folder with learned_embeds.safetensors.")
+        raise WordError(f"There is no word at {path}: give a .safetensors file, "
+                        "or a folder with learned_embeds.safetensors.")
     try:
         with path.open("rb") as f: start = f.read(9)
     except OSError as e: raise WordError(f"{path} cannot be read: {e.strerror}.") from e
@@ -494,10 +496,13 @@ def load_word(
 ) -> LearntWord:
     """Read a learnt word.
 
-    `WordError` for pickles, for files that hold something else or numbers that no word has, and for words of models with two text encoders."""
+    `WordError` for pickles, for files that hold something else or numbers that no word has,
+    and for words of models with two text encoders."""
     path = Path(path).expanduser()
     def check(names):
-        if {"clip_l", "clip_g"} & names: raise WordError(f"{path.name} was learnt on Stable Diffusion XL, whose two text encoders we do not take: get a version for Stable Diffusion 1 or 2.")
+        if {"clip_l", "clip_g"} & names:
+            raise WordError(f"{path.name} was learnt on Stable Diffusion XL, whose two text encoders we do not take: "
+                            "get a version for Stable Diffusion 1 or 2.")
         if len(names) != 1:
             raise WordError(f"{path.name} holds {len(names)} tensors, a word is one: this is another kind of file.")
     tensors, about = _read(path / "learned_embeds.safetensors" if path.is_dir() else path, check)
@@ -560,7 +565,9 @@ def clip_eye(folder="face128"):
     clip = load_clip(folder)
     side = clip.config.vision_config.image_size
     def eye(faces):
-        with torch.no_grad(): return clip_features(clip, x=F.interpolate(faces.float().to(clip.device), size=(side, side), mode="bilinear", antialias=True))
+        with torch.no_grad():
+            return clip_features(clip, x=F.interpolate(faces.float().to(clip.device), size=(side, side),
+                                                       mode="bilinear", antialias=True))
     return eye
 
 # %% ../../nbs/20_textual_inversion.ipynb #4aab8129
@@ -625,7 +632,9 @@ class TextualInversion(HSpaceEdit):
         "(3, H, W) in [-1, 1] with the emotion (a name, an `Emotion`, a learnt word's name or a `Direction`) at `strength`."
         state = state or self.prepare(face)
         if strength == 0: return self.reconstruct(face, state)
-        if isinstance(emotion, Direction): return self._decode(edit_latents(state.inversion, emotion, strength * self.guidance, asymmetric=False))[0].to(face.device)
+        if isinstance(emotion, Direction):
+            return self._decode(edit_latents(state.inversion, emotion, strength * self.guidance,
+                                             asymmetric=False))[0].to(face.device)
         said = self.sentence(emotion)
         if said == state.sentence: return self.reconstruct(face, state)
         return self._decode(swap_latents(state.inversion, said, strength, self.guidance))[0].to(face.device)
