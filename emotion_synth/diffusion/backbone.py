@@ -113,8 +113,9 @@ class Backbone:
     def networks(self): return [m for m in (self.unet, self.vae, self.text_encoder) if m is not None]
     @property
     def device(self):
-        # diffusers' own `device` looks through all modules, a hundred times in an edit
-        return next(self.unet.parameters()).device
+        # diffusers' own `device` looks through all modules, and an edit asks a hundred times
+        first = next(self.unet.parameters(), None)
+        return self.unet.device if first is None else first.device
     @property
     def alphas_cumprod(self): return self.scheduler.alphas_cumprod.to(self.device)
 
