@@ -91,7 +91,7 @@ def _photo(options):
     "(stem, what the editor takes) of the photo that was asked for; of a file, the header is looked at."
     from emotion_synth.images import image_size, sample_photo
     if options.photo is None: return "astronaut", sample_photo()
-    image_size(options.photo, options.max_pixels)
+    if not Path(options.photo).is_fifo(): image_size(options.photo, options.max_pixels)  # a pipe can be read only once
     return Path(options.photo).stem, options.photo
 
 # %% ../nbs/51_cli.ipynb #789d615d

@@ -68,7 +68,7 @@ def open_photo(
     rgba = np.asarray(image) if image.mode == "RGBA" else None
     array = np.asarray(image if rgba is None else on_white(image))
     path = Path(source).expanduser() if isinstance(source, (str, Path)) else None
-    if path: _warn_of_edit(path)
+    if path and path.is_file(): _warn_of_edit(path)  # a pipe can be read only once
     return Photo(array, _fingerprint(array), path, rgba)
 
 # %% ../nbs/31_editor.ipynb #ea90407f

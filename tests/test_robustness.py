@@ -277,9 +277,9 @@ def test_output_over_the_photo(photo, told, monkeypatch, command):
 @linux
 def test_saving_an_edit_over_its_photo(photo):
     pairs, bytes_before = other_names(photo), photo.read_bytes()
-    picture = load_image(photo)
+    picture = to_array(photo)
     for source, out in pairs:
-        edit = editor.Edit(picture, picture, (), 'joy', 1., 'morph', path=Path(source))
+        edit = editor.Edit(editor.open_photo(source), picture, (), 'joy', 1., 'morph')
         with pytest.raises(editor.EditError, match='is the photo itself'): edit.save(out)
         assert photo.read_bytes() == bytes_before
 
