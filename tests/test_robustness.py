@@ -24,7 +24,10 @@ def started(*args, **more):
     "A Python process; it and its children are gone afterwards."
     streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     args = [sys.executable, *map(str, args)]
-    with subprocess.Popen(args, env=environment(), start_new_session=True, **{**streams, **more}) as process:
+    # a shell that starts tests in the background has them ignore Ctrl-C, and their children, too
+    hear = None if sys.platform == 'win32' else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    more = {'preexec_fn': hear, **streams, **more}
+    with subprocess.Popen(args, env=environment(), start_new_session=True, **more) as process:
         try: yield process
         finally:
             with suppress(ProcessLookupError, PermissionError): os.killpg(process.pid, signal.SIGKILL)
