@@ -2069,6 +2069,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                    'emotion_synth/methods/hspace.py'),
                                               'emotion_synth.methods.hspace.HSpaceEdit._invert': ( 'hspace_method.html#hspaceedit._invert',
                                                                                                    'emotion_synth/methods/hspace.py'),
+                                              'emotion_synth.methods.hspace.HSpaceEdit._walk': ( 'hspace_method.html#hspaceedit._walk',
+                                                                                                 'emotion_synth/methods/hspace.py'),
                                               'emotion_synth.methods.hspace.HSpaceEdit.calibrate': ( 'hspace_method.html#hspaceedit.calibrate',
                                                                                                      'emotion_synth/methods/hspace.py'),
                                               'emotion_synth.methods.hspace.HSpaceEdit.calibration': ( 'hspace_method.html#hspaceedit.calibration',

@@ -55,6 +55,7 @@ class ThinPlate:
         A = np.zeros((n+3, n+3)); A[:n, :n] = self.kernel(self.source) + np.diag(stiffness); A[:n, n] = 1; A[:n, n+1:] = self.source; A[n:, :n] = A[:n, n:].T
         self.c = np.linalg.solve(A, np.concatenate([target - source, np.zeros((3, 2))]))
     def kernel(self, p):
+        "(N, n): what each of the n control points says at points `p` (N, 2), in units."
         d = (p*p).sum(1)[:, None] + (self.source*self.source).sum(1) - 2*p @ self.source.T
         np.maximum(d, 1e-12, out=d)
         log = np.log(d)

@@ -99,11 +99,14 @@ class HSpaceEdit(Method):
         "(3, H, W) in [-1, 1] with an emotion (a name, an `Emotion` or a `Direction`) at `strength`."
         state = state or self.prepare(face)
         if strength == 0: return self.reconstruct(face, state)
+        direction, *how = self._walk(emotion)
+        return self._decode(edit_latents(state.inversion, direction, strength, *how))[0].to(face.device)
+
+    def _walk(self, emotion):
+        "(direction, t_edit, asymmetric): what `edit_latents` needs to know of an emotion."
         calibration = self.calibration(emotion)
         direction = emotion if isinstance(emotion, Direction) else calibration.apply(self.raw_direction(emotion))
-        t_edit = calibration.t_edit if self.t_edit is None else self.t_edit
-        return self._decode(edit_latents(state.inversion, direction, strength, t_edit,
-                                         calibration.asymmetric))[0].to(face.device)
+        return direction, calibration.t_edit if self.t_edit is None else self.t_edit, calibration.asymmetric
 
 # %% ../../nbs/13a_hspace_method.ipynb #5e16c298
 @patch
@@ -147,11 +150,9 @@ def edit_many(self: HSpaceEdit, face, emotion, strengths, state=None, batch=8):
     """A list of faces (3, H, W), one for each strength, `batch` of them in one walk.
 
     Up to rounding each is what `edit` gives."""
-    state, calibration, faces = state or self.prepare(face), self.calibration(emotion), []
-    direction = emotion if isinstance(emotion, Direction) else calibration.apply(self.raw_direction(emotion))
-    t_edit = calibration.t_edit if self.t_edit is None else self.t_edit
+    state, (direction, *how), faces = state or self.prepare(face), self._walk(emotion), []
     for some in torch.tensor([float(s) for s in strengths]).split(batch):
-        latents = edit_latents(state.inversion.select([0] * len(some)), direction, some, t_edit, calibration.asymmetric)
+        latents = edit_latents(state.inversion.select([0] * len(some)), direction, some, *how)
         faces += self._decode(latents).to(face.device).unbind()
     return [self.reconstruct(face, state) if s == 0 else f for s, f in zip(strengths, faces)]
 
