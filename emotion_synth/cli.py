@@ -74,6 +74,8 @@ def _model_option(parser, default):
 def _edit_options(parser):
     parser.add_argument("--method", metavar="NAME", help="how to edit; `emotion-synth methods` lists them (default: the best one)")
     _model_option(parser, "that of the method")
+    parser.add_argument("--runtime", choices=("torch", "onnx"),
+                        help="what runs the model: torch, or onnx, which starts quicker on a processor (default: torch)")
     _face_option(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="for methods that draw random numbers (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="where to compute: cpu, cuda or mps (default: cpu)")
@@ -131,7 +133,7 @@ def _method(options, word=None):
 
     `UnknownMethod` and `MissingWeights` come before anything is imported."""
     from emotion_synth.methods.registry import DIRECTION_METHOD, find_method
-    given = {k: v for k, v in dict(backbone=options.model, words=word and [word]).items() if v}
+    given = {k: v for k, v in dict(backbone=options.model, words=word and [word], runtime=options.runtime).items() if v}
     name = options.method or ("textual_inversion" if word else DIRECTION_METHOD if given else None)
     if name: find_method(name, **given)
     return name, given
@@ -145,8 +147,11 @@ def _editor(options, word=None):
     name, given = _method(options, word)
     try: yield Editor(name, seed=options.seed, device=options.device, max_pixels=options.max_pixels, **given)
     except TypeError as error:
-        if "unexpected keyword" not in str(error): raise
-        raise UsageError(f"The method '{name}' takes no {'learnt word' if word else 'model'}: leave out --method, or take textual_inversion.") from error
+        unknown = re.search(r"unexpected keyword argument '(backbone|words|runtime)'", str(error))
+        if not unknown: raise
+        what = dict(backbone="model", words="learnt word", runtime="runtime")[unknown[1]]
+        raise UsageError(f"The method '{name}' takes no {what}: leave out --method, or take "
+                         f"{'hspace' if what == 'runtime' else 'textual_inversion'}.") from error
 
 # %% ../nbs/51_cli.ipynb #c72ef855
 def edit(options):

@@ -6,7 +6,7 @@
 __all__ = ['DTYPES', 'DTYPE_VARIABLE', 'EMBEDDED', 'HOME_VARIABLE', 'MAX_SETTINGS', 'MAX_VOCABULARY', 'MAX_WEIGHTS',
            'BackboneError', 'cpu_multiplies_bf16', 'as_dtype', 'fast_dtype', 'autocast', 'mixed_precision', 'Backbone',
            'EncoderState', 'weights_dir', 'find_weights', 'user_dir', 'learnt_dir', 'read_settings', 'load_parts',
-           'CropGuessWarning', 'load_clip']
+           'CropGuessWarning', 'model_crop', 'load_clip']
 
 # %% ../../nbs/10_backbone.ipynb #18c413b2
 import importlib, importlib.util, itertools, json, math, os, re, sys, threading, warnings
@@ -33,13 +33,13 @@ DTYPE_VARIABLE = "EMOTION_SYNTH_DTYPE"
 def cpu_multiplies_bf16(
     facts=None, # dict of the processor's abilities, as `torch.cpu.get_capabilities` gives it; None asks the processor
 ) -> bool:
-    "Whether this processor multiplies bfloat16 by itself, and oneDNN, which does the work for torch, may use that."
+    "Whether this processor multiplies bfloat16 faster than float32, and oneDNN, which does the work for torch, may use that."
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() if facts is None else ""
     if limit and not re.search("ALL|DEFAULT|BF16|FP16|AMX|AVX10", limit): return False
     if facts is None and hasattr(torch.cpu, "get_capabilities"): facts = torch.cpu.get_capabilities()
-    if facts is not None: return bool(facts.get("avx512_bf16") or facts.get("amx_bf16"))
-    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(ask() for ask in asked if ask)
+    if facts is None: return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())  # torch before 2.11
+    # Intel's AVX512-BF16 is no faster than float32
+    return bool(facts.get("amx_bf16") or facts.get("avx512_bf16") and "Intel" not in facts.get("cpu_name", ""))
 
 # %% ../../nbs/10_backbone.ipynb #34ddbb0b
 def as_dtype(dtype) -> torch.dtype:
@@ -277,7 +277,7 @@ def _check_unet(unet):
 
 # %% ../../nbs/10_backbone.ipynb #515f1c51
 def _time_embedding(unet, x, t):
-    t = torch.as_tensor(t, device=x.device).reshape(-1).expand(len(x))
+    t = torch.as_tensor(t, device=x.device).reshape(-1).expand(x.shape[0])
     return unet.time_embedding(unet.time_proj(t).to(x.dtype))
 
 def _attends(block): return getattr(block, "has_cross_attention", False)
@@ -288,7 +288,7 @@ def encoder_pass(self:Backbone, x, t, cond=None) -> EncoderState:
     "First third of `predict_noise`: everything before the mid block; see there for the arguments."
     unet = self.unet
     _check_unet(unet)
-    cond, t = self._cond(cond, len(x)), torch.as_tensor(t, device=x.device)
+    cond, t = self._cond(cond, x.shape[0]), torch.as_tensor(t, device=x.device)
     with self.autocast():
         emb = _time_embedding(unet, x, t)
         h = unet.conv_in(2 * x - 1 if unet.config.center_input_sample else x)
@@ -308,8 +308,8 @@ def mid_pass(self:Backbone, state:EncoderState, cond=None) -> torch.Tensor: # h 
 
 # %% ../../nbs/10_backbone.ipynb #ec5e7ffe
 @patch
-def decoder_pass(self:Backbone, state:EncoderState, h, cond=None) -> torch.Tensor: # eps (B, C, h, w)
-    "Last third: from `h` and the skips to the predicted noise; may be called several times on one state."
+def way_up(self:Backbone, state:EncoderState, h, cond=None) -> torch.Tensor: # (B, C, h, w)
+    "From `h` and the skips to what the U-Net says: noise, velocity or picture, as it was trained."
     unet, skips = self.unet, state.skips
     cond = state.cond if cond is None else self._cond(cond, len(state.x))
     with self.autocast():
@@ -319,8 +319,12 @@ def decoder_pass(self:Backbone, state:EncoderState, h, cond=None) -> torch.Tenso
             more = dict(encoder_hidden_states=cond) if _attends(block) else {}
             if skips: more["upsample_size"] = skips[-1].shape[2:]
             h = block(h, mine, state.emb, **more)
-        out = unet.conv_out(unet.conv_act(unet.conv_norm_out(h)))
-    return self.to_eps(out, state.x, state.t)
+        return unet.conv_out(unet.conv_act(unet.conv_norm_out(h)))
+
+@patch
+def decoder_pass(self:Backbone, state:EncoderState, h, cond=None) -> torch.Tensor: # eps (B, C, h, w)
+    "Last third: from `h` and the skips to the predicted noise; may be called several times on one state."
+    return self.to_eps(self.way_up(state, h, cond), state.x, state.t)
 
 # %% ../../nbs/10_backbone.ipynb #71101e8e
 def weights_dir(name="face128") -> Path: # may not exist
@@ -799,8 +803,18 @@ def _guess_crop(name, folder):
     guess = next((hints[word] for known in names for word in hints if word in known.lower()), "tight")
     warnings.warn(f"The crop of '{name}' is a guess from its name, {guess}: to set it, give crop= one of "
                   f"{', '.join(CROPS)}, or write {json.dumps(dict(crop=guess))} into {folder / 'emotion_synth.json'}.",
-                  CropGuessWarning, stacklevel=3)
+                  CropGuessWarning, stacklevel=4)
     return guess
+
+def model_crop(
+    name,      # of a model, as it was asked for
+    folder,    # where `find_weights` found it
+    crop=None, # of `CROPS`; None looks
+) -> str:
+    """The crop of a model's faces: the one given, the one its emotion_synth.json names, or a guess.
+
+    A `CropGuessWarning` says that it is a guess; `BackboneError` for a crop that does not exist."""
+    return _as_crop(crop) if crop is not None else _told_crop(folder) or _guess_crop(name, folder)
 
 # %% ../../nbs/10_backbone.ipynb #6e9837c1
 @patch(cls_method=True)
@@ -816,9 +830,8 @@ def from_pretrained(cls:Backbone,
     "Load a backbone; `BackboneError` says what is missing."
     if crop is not None: _as_crop(crop)
     folder = find_weights(name)
-    if crop is None: crop = _told_crop(folder)
-    parts = load_parts(folder)
-    return cls(**parts, bf16=bf16, dtype=dtype, crop=crop or _guess_crop(name, folder)).to(device)
+    crop = model_crop(name, folder, crop)
+    return cls(**load_parts(folder), bf16=bf16, dtype=dtype, crop=crop).to(device)
 
 # %% ../../nbs/10_backbone.ipynb #16ed3ef6
 def load_clip(folder): # -> CLIPModel, of images (B, 3, S, S) in [-1, 1]
