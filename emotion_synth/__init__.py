@@ -10,12 +10,16 @@ __all__ = ['Editor', 'Edit', 'Emotion', 'Direction', 'load_direction', 'load_ima
 import importlib
 import os
 
+from .old_names import install
+
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
     os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="1000")  # before torch is loaded; see chapter 53
 
+install()  # modules of an earlier release, chapter 00a
+
 # %% ../nbs/53_package.ipynb #aabb78ad
 _HOME = {"Editor": "editor", "Edit": "editor", "Emotion": "emotions", "Direction": "diffusion.hspace",
-         "load_direction": "diffusion.hspace", "load_image": "images", "get_method": "methods.registry"}
+         "load_direction": "diffusion.hspace", "load_image": "images", "get_method": "method"}
 _all_ = ["Editor", "Edit", "Emotion", "Direction", "load_direction", "load_image", "get_method"]
 
 def __getattr__(name):

@@ -132,7 +132,7 @@ def _method(options, word=None):
     """(name of the method or None, what its class is given).
 
     `UnknownMethod` and `MissingWeights` come before anything is imported."""
-    from emotion_synth.methods.registry import DIRECTION_METHOD, find_method
+    from emotion_synth.method import DIRECTION_METHOD, find_method
     given = {k: v for k, v in dict(backbone=options.model, words=word and [word], runtime=options.runtime).items() if v}
     name = options.method or ("textual_inversion" if word else DIRECTION_METHOD if given else None)
     if name: find_method(name, **given)
@@ -180,9 +180,9 @@ def spectrum(options):
     _method(options)
     stem, photo = _photo(options)
     out = _output(options, f"{stem}_spectrum.png")
-    from emotion_synth.editor import _meant
+    from emotion_synth.editor import meant_emotion
     from emotion_synth.images import save_image
-    emotions, strengths = [_meant(w) for w in _words(options.emotions) or SIX], _strengths(options.strengths)
+    emotions, strengths = [meant_emotion(w) for w in _words(options.emotions) or SIX], _strengths(options.strengths)
     with _editor(options) as editor:
         waiting("editing")
         sheet = editor.spectrum(photo, emotions, strengths, options.face, options.cell)
@@ -217,7 +217,7 @@ def emotions(options):
 
 def methods(options):
     "`emotion-synth methods`"
-    from emotion_synth.methods.registry import DEFAULT_METHOD, known_methods
+    from emotion_synth.method import DEFAULT_METHOD, known_methods
     for method in known_methods().values():
         print(f"  {method.name:<18} {'(default) ' if method.name == DEFAULT_METHOD else ''}{method.about}")
 

@@ -18,11 +18,11 @@ from IPython import get_ipython
 from IPython.display import display
 from PIL import Image
 
-from .editor import (DEFAULT_METHOD, DIRECTION_METHOD, EditedPhotoWarning, EditError, Editor, follows, open_direction,
+from .editor import (DEFAULT_METHOD, DIRECTION_METHOD, EditedPhotoWarning, EditError, Editor, supports_directions, open_direction,
                                   open_photo)
 from .emotions import EMOTIONS, SIX
 from .images import ImageError, is_our_edit, sample_photo
-from .methods.registry import available
+from .method import available
 
 # %% ../nbs/50_explorers.ipynb #c91db8c1
 STRENGTH = dict(min=-.5, max=1.5, step=.05)
@@ -186,11 +186,11 @@ def add_direction(self:Explorer,
     def act():
         direction = open_direction(source)
         self.emotion.options = [(direction.name, direction), *(o for o in self.emotion.options if o[0] != direction.name)]
-        if not follows(self.editor.load(self.method.value)) and DIRECTION_METHOD in self.method.options: self.method.value = DIRECTION_METHOD
+        if not supports_directions(self.editor.load(self.method.value)) and DIRECTION_METHOD in self.method.options: self.method.value = DIRECTION_METHOD
     self.trying(act)
 
 @patch
-def take(self:Explorer,
+def open_path(self:Explorer,
     path,   # of a photo, or of a direction
 ):
     "Open a photo or add a direction, by the ending of its name."
@@ -235,7 +235,7 @@ def _uploaded(self:Explorer, change):
 
 @patch
 def _typed(self:Explorer, change):
-    if path := change["new"].strip(): self.take(path)
+    if path := change["new"].strip(): self.open_path(path)
 
 @patch
 def _wire(self:Explorer):

@@ -270,7 +270,7 @@ def test_output_over_the_photo(photo, told, monkeypatch, command):
     pairs, bytes_before = other_names(photo), photo.read_bytes()
     listed = sorted(photo.parent.rglob('*'))
     for name in ('Editor', 'get_method'): monkeypatch.setattr(editor, name, NotCalled)
-    monkeypatch.setattr('emotion_synth.methods.registry.get_method', NotCalled)
+    monkeypatch.setattr('emotion_synth.method.get_method', NotCalled)
     for source, out in pairs:
         answer = told(*command.split(), source, '--model', 'nowhere', '-o', out)
         check_refusal(answer)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VALID_HEADS', 'VALIDATION_SOURCES', 'BASIC', 'SHADES', 'STRENGTHS', 'HeadSet', 'blend_head', 'random_view',
-           'random_background', 'render_head', 'smile_score', 'neutralising', 'relight', 'Sitter', 'is_validation',
+           'random_background', 'render_head', 'smile_score', 'neutralising', 'relight', 'Person', 'is_validation',
            'find_people', 'random_emotion', 'make_record', 'write_shard', 'render_shard', 'morph_shard', 'series_shard',
            'photo_shard', 'plan', 'build', 'write_manifest', 'FaceWorld', 'LandmarkSet']
 
@@ -18,13 +18,16 @@ import cv2
 import numpy as np
 from fastcore.foundation import L
 from tqdm.auto import tqdm
-from .heads import (EYES_, SKIN, _uv_keys, eye_centre, face_region, interpolate, rasterise, read_head, read_texture, recipe,
+from ..geometry.head import (EYES_, SKIN, uv_keys, eye_centre, face_region, interpolate, rasterise, read_head, read_texture, recipe,
                                       statistical_head, to_order)
-from .landmarks import N_FRL, N_MESH
-from .portraits import Portrait, _compose, _warp_points, anatomy, similarity
+from ..geometry.landmarks import N_FRL, N_MESH
+from ..geometry.portrait import Portrait, compose, warp_points, anatomy, similarity
 from ..emotions import EMOTIONS, get_emotion, prompt
 from ..faces import EYES, FACE_SIZE
 from ..images import load_image
+from ..old_names import old_names
+
+__getattr__ = old_names(__name__)
 
 # %% ../../nbs/04_faceworld.ipynb #72ff170a
 VALID_HEADS = ("Asian_M_2", "Black_F_3", "MENA_M_3", "Hispanic_M_2", "NHPI_M_1")
@@ -39,7 +42,7 @@ class HeadSet:
         if cache_file and Path(cache_file).exists(): return cls(dict(np.load(cache_file, allow_pickle=False)))
         paths = sorted(Path(folder).glob("*.glb"), key=lambda p: (p.stem != "AIAN_F_1_Casual", p.stem))
         if not paths: raise FileNotFoundError(f"No .glb heads in {folder}: download the VALID avatars first (the `_Casual` files).")
-        keys = _uv_keys((h := read_head(paths[0]))[SKIN].uv[face_region(h)]); parts = defaultdict(list)
+        keys = uv_keys((h := read_head(paths[0]))[SKIN].uv[face_region(h)]); parts = defaultdict(list)
         for p in progress(paths, desc="heads"):
             h = read_head(p); shape, targets = to_order(h, keys); c = eye_centre(h)
             glands = [k for k in ("h_L_gland", "h_R_gland")]
@@ -160,18 +163,18 @@ def _grid(points, rng=None, size=FACE_SIZE, oversample=2, margin=.125):
     if rng is not None: p = p + rng.normal(0, .015 * iod, (2, 2)) + rng.normal(0, .01 * iod, (1, 2))
     return similarity(p, eyes), int(round(side * (1 + 2*margin)))
 
-class Sitter:
+class Person:
     "A person ready to be photographed in any expression: a portrait, what neutralises it, and its photo. image (H, W, 3) uint8, points (478, 2)."
     def __init__(self, image, points, eye_px=72):
         self.image, self.points, self.portrait = image, points, Portrait(image, points, eye_px); self.base = neutralising(self.portrait)
     def picture(self, actions, rng, folds=None, light=1.):
         "A crop (128, 128, 3) uint8 with `actions`, and its landmarks (478, 2) in crop px."
-        M, n = _grid(self.points, rng); wide = _shrinking_warp_reflect(self.image, M, n); to_canvas = _compose(self.portrait.to_canvas, cv2.invertAffineTransform(M))
+        M, n = _grid(self.points, rng); wide = _shrinking_warp_reflect(self.image, M, n); to_canvas = compose(self.portrait.to_canvas, cv2.invertAffineTransform(M))
         actions = {k: actions.get(k, 0) + self.base.get(k, 0) for k in {**actions, **self.base}}; points = self.portrait.points
         if actions:
             f = self.portrait.express(actions, rng.uniform(.12, .38) if folds is None else folds, rng); wide = f.apply(wide, to_canvas); points = np.concatenate([f.points, points[468:]])
         k = int(round(.1 * n)); face = cv2.resize(wide[k:n-k, k:n-k], (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA)
-        p = (_warp_points(cv2.invertAffineTransform(to_canvas), points) - k + .5) * FACE_SIZE / (n - 2*k) - .5
+        p = (warp_points(cv2.invertAffineTransform(to_canvas), points) - k + .5) * FACE_SIZE / (n - 2*k) - .5
         return relight(face, rng, light) if light else face, p
 
 def _shrinking_warp_reflect(image, M, n):
@@ -254,7 +257,7 @@ def morph_shard(folder, number, people, landmarks, pictures=26, take=0):
     for q in people:
         rng = np.random.default_rng([2 + 10*take, *q["identity"].encode()]); points = landmarks(q)
         if points is None: continue
-        sitter = Sitter(np.asarray(load_image(q["path"])), points)
+        sitter = Person(np.asarray(load_image(q["path"])), points)
         if abs(sitter.portrait.pose.yaw) > 10 or sitter.portrait.pose.error > .05: continue
         for k in range(pictures):
             name, s = ("neutral", 0.) if k == 0 else random_emotion(rng); actions = recipe(name, s, rng) if s else {}
@@ -270,7 +273,7 @@ def series_shard(folder, number, people, landmarks, shades=2, strengths=((.5, 1.
     for q in people:
         rng = np.random.default_rng([4 + 10*take, *q["identity"].encode()]); points, seed = landmarks(q), int(rng.integers(2**31)); series = q["identity"] + f"#{take}" * (take > 0)
         if points is None: continue
-        sitter = Sitter(np.asarray(load_image(q["path"])), points)
+        sitter = Person(np.asarray(load_image(q["path"])), points)
         if abs(sitter.portrait.pose.yaw) > 10 or sitter.portrait.pose.error > .05: continue
         for name, between in [(n, b) for n in (*BASIC, *rng.choice(SHADES, shades, replace=False)) for b in (strengths if n != "neutral" else [None])]:
             s = float(rng.uniform(*between)) if between else 0.; actions = recipe(name, s, rng) if s else {}
@@ -289,7 +292,7 @@ def photo_shard(folder, number, people, landmarks, pictures=3):
         if name == "neutral" and score > .25: name, s = "contentment", float(np.clip(score * 1.5, .3, 1))
         for _ in range(pictures):
             M, n = _grid(points, rng, margin=0.); face = cv2.resize(_shrinking_warp_reflect(image, M, n), (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA)
-            p = (_warp_points(M, points) + .5) / 2 - .5
+            p = (warp_points(M, points) + .5) / 2 - .5
             images.append(relight(face, rng)); records.append(make_record(name, s, {}, q["identity"], "photo", q["subject"], q["split"], p))
     write_shard(folder, f"shard-{number:05d}", images, records)
 
@@ -300,7 +303,7 @@ class _NpzLandmarks:
     def __call__(self, q):
         if q["key"] in self.known: return self.known[q["key"]].astype(float)
         if self.known: return None
-        from emotion_synth.data.landmarks import photo_landmarks
+        from emotion_synth.geometry.landmarks import photo_landmarks
         from emotion_synth.faces import FaceError
         try: return photo_landmarks(load_image(q["path"]))
         except FaceError: return None

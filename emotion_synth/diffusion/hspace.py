@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['LONGEST_NAME', 'LONGEST_SENTENCE', 'MOST_TERMS', 'MOST_STEPS', 'MOST_WEIGHT', 'LARGEST', 'UNSHOWABLE', 'ELSEWHERE',
-           'TERMS', 'DirectionError', 'Tap', 'bottleneck', 'surviving_fraction', 'asyrp_step', 'twice', 'Place', 'Word',
-           'Stored', 'Direction', 'word_direction', 'two_noises', 'edit_latents', 'stored_direction', 'without',
-           'Projected', 'register_term', 'load_direction', 'mean_directions', 'mean_direction', 'directions_for',
-           'paired_direction', 'Calibration', 'calibrate', 'save_calibrations', 'load_calibrations']
+           'TERMS', 'DirectionError', 'Hook', 'bottleneck', 'surviving_fraction', 'asyrp_step', 'repeat_batch',
+           'BottleneckState', 'Word', 'Stored', 'Direction', 'word_direction', 'two_noises', 'edit_latents',
+           'stored_direction', 'orthogonal_to', 'Projected', 'register_term', 'load_direction', 'mean_directions',
+           'bottleneck_state', 'mean_direction', 'directions_for', 'paired_direction', 'Calibration', 'calibrate',
+           'save_calibrations', 'load_calibrations']
 
 # %% ../../nbs/13_hspace.ipynb #83849e25
 import json
@@ -23,10 +24,13 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 
 from .backbone import autocast
-from .inversion import invert, predicted_x0, progress_bar, towards_noise
+from .inversion import invert, predicted_x0, progress_bar, pred_sample_direction
 from ..emotions import get_emotion, prompt
 from ..images import write_atomic
-from ..methods.registry import available
+from ..method import available
+from ..old_names import old_names
+
+__getattr__ = old_names(__name__)
 
 # %% ../../nbs/13_hspace.ipynb #d5c1b26b
 class DirectionError(ValueError):
@@ -46,7 +50,7 @@ def _number(value, what, low, high, whole=False):
     raise DirectionError(f"{what} must be a {kind} from {low:.10g} to {high:.10g}, not {reprlib.repr(value)}.")
 
 # %% ../../nbs/13_hspace.ipynb #eb876018
-class Tap:
+class Hook:
     "What `bottleneck` yields: `h` is the mid block's last output (B, C, H, W), `delta` is added to it, `calls` counts its passes."
     def __init__(self, delta=None): self.h, self.delta, self.calls = None, delta, 0
 
@@ -63,7 +67,7 @@ def bottleneck(
     "Read h, and change it, inside a `with` block; afterwards the U-Net is as before, also after an error."
     if getattr(unet, "mid_block", None) is None:
         raise DirectionError(f"{type(unet).__name__} has no mid block and so no h: use a U-Net (DiT models such as FLUX or SD3 have none).")
-    tap = Tap(delta)
+    tap = Hook(delta)
     handle = unet.mid_block.register_forward_hook(tap)
     try: yield tap
     finally: handle.remove()
@@ -90,19 +94,19 @@ def asyrp_step(
     sigma=0., # standard deviation of the step's fresh noise, which the caller adds
 )->torch.Tensor:
     "The asymmetric reverse step (Kwon et al. 2023, eq. 5)."
-    return alpha_to.sqrt() * predicted_x0(x, eps_edited, alpha) + towards_noise(eps, alpha_to, sigma)
+    return alpha_to.sqrt() * predicted_x0(x, eps_edited, alpha) + pred_sample_direction(eps, alpha_to, sigma)
 
 # %% ../../nbs/13_hspace.ipynb #809baf12
-def twice(value):
+def repeat_batch(value):
     "Every tensor in a state (dataclasses, tuples, lists, dicts of tensors) with its batch axis doubled."
     if torch.is_tensor(value): return torch.cat([value, value]) if value.ndim else value
-    if is_dataclass(value): return replace(value, **{f.name: twice(getattr(value, f.name)) for f in fields(value) if f.init})
-    if isinstance(value, dict): return {k: twice(v) for k, v in value.items()}
-    return type(value)(map(twice, value)) if isinstance(value, (tuple, list)) else value
+    if is_dataclass(value): return replace(value, **{f.name: repeat_batch(getattr(value, f.name)) for f in fields(value) if f.init})
+    if isinstance(value, dict): return {k: repeat_batch(v) for k, v in value.items()}
+    return type(value)(map(repeat_batch, value)) if isinstance(value, (tuple, list)) else value
 
 # %% ../../nbs/13_hspace.ipynb #736e7ad7
 @dataclass
-class Place:
+class BottleneckState:
     "Where a walk stands: all that a direction may look at. Middles of other sentences are computed once."
     backbone: object
     state: object # what the encoder pass left
@@ -189,7 +193,7 @@ class Direction:
     steps: int = 50 # number of steps of a walk for which the weights are meant
 
     def change(self, place):
-        "(B, C, H, W), or (1, C, H, W) if it is the same for all: the change of h at a `Place`."
+        "(B, C, H, W), or (1, C, H, W) if it is the same for all: the change of h at a `BottleneckState`."
         return sum((w * term.change(place) for w, term in self.terms), torch.zeros_like(place.h[:1]))
 
     def sentences(self):
@@ -254,8 +258,8 @@ def two_noises(
     "(noise without the change, noise with it), each (B, C, H, W); the encoder pass is shared."
     state = backbone.encoder_pass(x, t, cond)
     h = backbone.mid_pass(state, cond)
-    change = direction.change(Place(backbone, state, t, h, conds or {}))
-    both = backbone.decoder_pass(twice(state), torch.cat([h, h + scale * change]), twice(cond))
+    change = direction.change(BottleneckState(backbone, state, t, h, conds or {}))
+    both = backbone.decoder_pass(repeat_batch(state), torch.cat([h, h + scale * change]), repeat_batch(cond))
     return both.float().chunk(2)
 
 # %% ../../nbs/13_hspace.ipynb #10a2b6af
@@ -279,7 +283,7 @@ def edit_latents(
         if idle or not low <= inversion.timesteps[i] <= high: return inversion.step(x, i, inversion.noise(x, i))
         eps, edited = _noises(inversion, x, i, direction, scale, conds)
         kept = eps if pure else edited + spared * (eps - edited)
-        return asyrp_step(x, kept, edited, inversion.alpha(i), inversion.alpha(i - 1), inversion.sigma(i)) + inversion.kick(i)
+        return asyrp_step(x, kept, edited, inversion.alpha(i), inversion.alpha(i - 1), inversion.sigma(i)) + inversion.step_noise(i)
     return inversion.replay(step, progress, f"editing: {direction.name}")
 
 # %% ../../nbs/13_hspace.ipynb #ebb4239d
@@ -346,7 +350,7 @@ def cosine(self: Direction, other):
     return float(_inner(a, b).sum() / (_inner(a, a).sum() * _inner(b, b).sum()).sqrt().clamp(min=1e-12))
 
 # %% ../../nbs/13_hspace.ipynb #4b7739d0
-def without(change, others):
+def orthogonal_to(change, others):
     "`change` (..., C, H, W) minus its parts along `others`; a part that the earlier others explain (to 1e-5) is left alone."
     basis = []
     for o in others:
@@ -362,7 +366,7 @@ class Projected:
     direction: Direction
     others: tuple
 
-    def change(self, place): return without(self.direction.change(place), [o.change(place) for o in self.others])
+    def change(self, place): return orthogonal_to(self.direction.change(place), [o.change(place) for o in self.others])
 
     def sentences(self): return set().union(self.direction.sentences(), *(o.sentences() for o in self.others))
 
@@ -374,7 +378,7 @@ def project_out(self: Direction, *others):
     if not all(d.is_stored for d in (self, *others)): return Direction(name, ((1., Projected(self, others)),), self.steps)
     knots = torch.cat([d.at_knots()[0] for d in (self, *others)]).unique()
     values, *rest = (d.at_knots(knots)[1] for d in (self, *others))
-    return stored_direction(name, knots, without(values, rest), self.steps)
+    return stored_direction(name, knots, orthogonal_to(values, rest), self.steps)
 
 # %% ../../nbs/13_hspace.ipynb #f21cce20
 #: Kinds of terms that a file can hold: the name of a kind -> its class.
@@ -529,19 +533,19 @@ def mean_directions(
     conds = {s: inversion.backbone.embed([s]) for d in directions for s in d.sentences()}
     means = [[] for _ in directions]
     for i in progress_bar(range(1, inversion.num_steps + 1), "averaging", progress):
-        place = _place(inversion, i, conds)
+        place = bottleneck_state(inversion, i, conds)
         with autocast(place.h.device, inversion.autocast):
             for mean, d in zip(means, directions): mean.append(d.change(place).mean(0).float())
     return [stored_direction(d.name, inversion.timesteps[1:], torch.stack(m), d.steps) for d, m in zip(directions, means)]
 
 # %% ../../nbs/13_hspace.ipynb #64084ffa
-def _place(inversion, i, conds=None):
-    "The `Place` of an inversion's faces at `timesteps[i]`."
+def bottleneck_state(inversion, i, conds=None):
+    "The `BottleneckState` of an inversion's faces at `timesteps[i]`."
     x, t = inversion.latents[i], int(inversion.timesteps[i])
     cond = inversion.cond if inversion.cond is None else inversion.cond.expand(len(x), -1, -1)
     with autocast(x.device, inversion.autocast):
         state = inversion.backbone.encoder_pass(x, t, cond)
-        return Place(inversion.backbone, state, t, inversion.backbone.mid_pass(state, cond), conds or {})
+        return BottleneckState(inversion.backbone, state, t, inversion.backbone.mid_pass(state, cond), conds or {})
 
 # %% ../../nbs/13_hspace.ipynb #bef7c6f8
 def mean_direction(inversion, direction, progress=True):
@@ -573,7 +577,7 @@ def paired_direction(name, neutral, emotional, steps=50):
     "Mean difference of h between two inversions (with `keep=True`, on the same grid) of neutral and emotional faces, stored."
     if neutral.latents is None or emotional.latents is None: raise DirectionError("The inversions did not keep their latents: invert with keep=True.")
     if not torch.equal(neutral.timesteps, emotional.timesteps): raise DirectionError("The two inversions have different timesteps: use the same number of steps.")
-    values = [_place(emotional, i).h.mean(0) - _place(neutral, i).h.mean(0) for i in range(1, neutral.num_steps + 1)]
+    values = [bottleneck_state(emotional, i).h.mean(0) - bottleneck_state(neutral, i).h.mean(0) for i in range(1, neutral.num_steps + 1)]
     return stored_direction(name, neutral.timesteps[1:], torch.stack(values).float(), steps)
 
 # %% ../../nbs/13_hspace.ipynb #2aa43472

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'INVERSIONS', 'linear_alphas', 'scaled_linear_alphas', 'cosine_alphas', 'top_timestep', 'InversionError',
-           'timesteps', 'predicted_x0', 'towards_noise', 'ddim_step', 'step_sigma', 'Inversion', 'progress_bar',
+           'timesteps', 'predicted_x0', 'pred_sample_direction', 'ddim_step', 'step_sigma', 'Inversion', 'progress_bar',
            'ddim_invert', 'fixed_point_invert', 'edit_friendly_invert', 'invert']
 
 # %% ../../nbs/12_inversion.ipynb #3ea03a63
@@ -15,6 +15,9 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .backbone import autocast
+from ..old_names import old_names
+
+__getattr__ = old_names(__name__)
 
 # %% ../../nbs/12_inversion.ipynb #5e808964
 def linear_alphas(start=1e-4, end=.02, steps=1000):
@@ -69,14 +72,14 @@ def predicted_x0(x, eps, alpha):
     return (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
 # %% ../../nbs/12_inversion.ipynb #597548fc
-def towards_noise(eps, alpha_to, sigma=0.):
+def pred_sample_direction(eps, alpha_to, sigma=0.):
     "D_t: the part of the step that points back to the noise (DDIM, eq. 12)."
     return (1 - alpha_to - sigma**2).sqrt() * eps
 
 # %% ../../nbs/12_inversion.ipynb #cbea2ca6
 def ddim_step(x, eps, alpha, alpha_to, sigma=0.):
     "From noise level `alpha` to `alpha_to`, up or down (DDIM, Song et al. 2021, eq. 12), without the fresh noise `sigma * z`."
-    return alpha_to.sqrt() * predicted_x0(x, eps, alpha) + towards_noise(eps, alpha_to, sigma)
+    return alpha_to.sqrt() * predicted_x0(x, eps, alpha) + pred_sample_direction(eps, alpha_to, sigma)
 
 # %% ../../nbs/12_inversion.ipynb #28a821db
 def step_sigma(alpha, alpha_to, eta=1.):
@@ -121,7 +124,7 @@ def sigma(self: Inversion, i):
 
 # %% ../../nbs/12_inversion.ipynb #c0b00acc
 @patch
-def kick(self: Inversion, i):
+def step_noise(self: Inversion, i):
     "The noise `sigma * z` that step `i` adds: replayed, not drawn."
     return 0. if self.zs is None else self.sigma(i) * self.zs[i - 1]
 
@@ -137,7 +140,7 @@ def noise(self: Inversion, x, i, cond=None):
 @patch
 def step(self: Inversion, x, i, eps):
     "`x` at `timesteps[i]` -> x at `timesteps[i - 1]` with the noise prediction `eps`."
-    return ddim_step(x, eps, self.alpha(i), self.alpha(i - 1), self.sigma(i)) + self.kick(i)
+    return ddim_step(x, eps, self.alpha(i), self.alpha(i - 1), self.sigma(i)) + self.step_noise(i)
 
 # %% ../../nbs/12_inversion.ipynb #b0ba625d
 def progress_bar(items, what, show=True):
@@ -290,7 +293,7 @@ def _solve(inv, xs, i):
     "Fill in `inv.zs[i - 1]` so that step `i` leads from `xs[i]` to `xs[i - 1]`, then replace the latter by where the step leads."
     mean = ddim_step(xs[i], inv.noise(xs[i], i), inv.alpha(i), inv.alpha(i - 1), inv.sigma(i))
     inv.zs[i - 1] = (xs[i - 1] - mean) / inv.sigma(i)
-    xs[i - 1] = mean + inv.kick(i)
+    xs[i - 1] = mean + inv.step_noise(i)
 
 # %% ../../nbs/12_inversion.ipynb #f470287a
 INVERSIONS = {"ddim": ddim_invert, "fixed-point": fixed_point_invert, "edit-friendly": edit_friendly_invert}

@@ -6,16 +6,18 @@
 __all__ = ['NOISE', 'MAX_TOKENS', 'MEDIA', 'PEOPLE', 'ADVERBS', 'PAIRS_FROM', 'PAIRS_TO', 'CHANGE_WEIGHT', 'CARD',
            'TrainingError', 'ImageShards', 'to_batch', 'augment', 'faces_of', 'pack_shard', 'unpack_shard',
            'pack_stage', 'unpack_stage', 'BalancedSampler', 'source_weights', 'Budget', 'lr_factor', 'EMA',
-           'save_state', 'load_state', 'Trainer', 'Draws', 'write_folder', 'save_sheet', 'RestingBlock', 'rest_outer',
-           'make_autoencoder', 'laplacian', 'feature_weight', 'chroma', 'psnr', 'latents_of', 'AutoencoderObjective',
-           'make_discriminator', 'adversarial', 'fold_scale', 'autoencoder_report', 'train_autoencoder', 'Caption',
-           'synonyms', 'make_caption', 'caption', 'learn_merges', 'all_words', 'save_tokenizer', 'make_tokenizer',
-           'tokenizer_merges', 'tokenise', 'make_clip', 'claims', 'SentenceObjective', 'whiten', 'train_words',
-           'caption_truth', 'ClipObjective', 'record_meaning', 'clip_draw', 'clip_features', 'clip_report', 'lock_text',
-           'train_clip', 'reshape', 'encode_both', 'crowd', 'write_latents', 'Latents', 'latents_stage', 'make_unet',
-           'make_scheduler', 'couples', 'DenoisingObjective', 'TextTable', 'sample', 'unet_report', 'load_text',
-           'SeriesPairs', 'unet_batches', 'train_unet', 'make_pipeline', 'save_image_tower', 'save_weights',
-           'model_card', 'export_stage', 'add_stages', 'training_options', 'parser', 'run_stage', 'main']
+           'save_state', 'load_state', 'param_groups', 'Trainer', 'BatchStream', 'write_folder', 'save_sheet',
+           'SkippedBlock', 'skip_outer_blocks', 'make_autoencoder', 'laplacian', 'feature_weight', 'chroma', 'psnr',
+           'latents_of', 'AutoencoderObjective', 'make_discriminator', 'adversarial', 'fold_scale',
+           'autoencoder_report', 'train_autoencoder', 'Caption', 'synonyms', 'make_caption', 'caption', 'learn_merges',
+           'all_words', 'save_tokenizer', 'make_tokenizer', 'tokenizer_merges', 'tokenise', 'make_clip',
+           'caption_labels', 'SentenceObjective', 'whiten', 'train_words', 'caption_truth', 'ClipObjective',
+           'record_meaning', 'clip_draw', 'clip_features', 'clip_report', 'freeze_text_encoder', 'train_clip',
+           'reshape', 'encode_both', 'add_synthetic_people', 'write_latents', 'Latents', 'latents_stage', 'make_unet',
+           'make_scheduler', 'share_within_pairs', 'DenoisingObjective', 'TextTable', 'sample', 'unet_report',
+           'load_text', 'SeriesPairs', 'unet_batches', 'train_unet', 'make_pipeline', 'save_image_tower',
+           'save_weights', 'model_card', 'export_stage', 'add_stages', 'training_options', 'parser', 'run_stage',
+           'main']
 
 # %% ../../nbs/11_training.ipynb #546cc03f
 import argparse, copy, hashlib, io, json, math, os, shutil, tempfile, time, zipfile, zlib
@@ -46,6 +48,9 @@ from .backbone import autocast, mixed_precision
 from ..emotions import EKMAN, EMOTIONS, PROMPT_TEMPLATES, get_emotion, prompt, strength_word, vocabulary
 from ..faces import EYES
 from ..images import show_sheet, write_atomic
+from ..old_names import old_names
+
+__getattr__ = old_names(__name__)
 
 # %% ../../nbs/11_training.ipynb #7f093a18
 class TrainingError(ValueError):
@@ -274,7 +279,7 @@ def load_state(path, module, optimiser, ema):
     return numbers
 
 # %% ../../nbs/11_training.ipynb #44cc454d
-def _paces(module, rates):
+def param_groups(module, rates):
     "Groups of parameters for an optimiser, each with the `rate` that the first match in its name gives; 1 without any."
     groups = {}
     for name, p in module.named_parameters():
@@ -286,7 +291,7 @@ class Trainer:
     "Trains an objective, a module that maps a batch to (loss, numbers to log)."
     def __init__(self,
         objective:nn.Module, # `forward(**batch)` gives (loss, dict of scalar tensors)
-        draw,                # `draw(fraction, rng)` gives a batch: dict of tensors, or what `gather` makes one of
+        sample_batch,                # `draw(fraction, rng)` gives a batch: dict of tensors, or what `collate` makes one of
         out,                 # folder of this run
         budget:Budget,
         lr=1e-3,             # peak learning rate
@@ -297,10 +302,10 @@ class Trainer:
         log_every=50,        # steps
         save_minutes=3.,
         rates=(),            # (part of a parameter's name, times the learning rate) for those that learn at another pace
-        gather=lambda drawn: drawn, # turns what was drawn into a dict of tensors, in the main process
+        collate=lambda drawn: drawn, # turns what was drawn into a dict of tensors, in the main process
         workers=0,           # processes that draw; 0: the main one does it
     ):
-        self.draw, self.gather, self.workers, self.out, self.budget, self.lr, self.report = draw, gather, workers, Path(out), budget, lr, report
+        self.sample_batch, self.collate, self.workers, self.out, self.budget, self.lr, self.report = sample_batch, collate, workers, Path(out), budget, lr, report
         self.seed, self.log_every, self.save_minutes, self.step = seed, log_every, save_minutes, 0
         self.accelerator = Accelerator(mixed_precision=mixed_precision(PartialState().device, precision))
         self.plain = objective.to(memory_format=torch.channels_last).train()
@@ -309,26 +314,26 @@ class Trainer:
 
     def prepare(self, rates, weight_decay):
         "What learns, by which optimiser, and what is averaged."
-        optimiser = torch.optim.AdamW(_paces(self.plain, rates), self.lr, betas=(.9, .95), weight_decay=weight_decay, fused=True)
+        optimiser = torch.optim.AdamW(param_groups(self.plain, rates), self.lr, betas=(.9, .95), weight_decay=weight_decay, fused=True)
         self.objective, self.optimiser = self.accelerator.prepare(self.plain, optimiser)
         self.ema = EMA(self.plain)
 
 # %% ../../nbs/11_training.ipynb #9a8862b6
-class Draws(IterableDataset):
+class BatchStream(IterableDataset):
     "`draw(fraction, rng)` for ever; every worker has its own random numbers."
-    def __init__(self, draw, budget, step, seed): self.draw, self.budget, self.step, self.seed = draw, budget, step, seed
+    def __init__(self, sample_batch, budget, step, seed): self.sample_batch, self.budget, self.step, self.seed = sample_batch, budget, step, seed
 
     def __iter__(self):
         worker = get_worker_info()
         step, (stride, k) = self.step, (worker.num_workers, worker.id) if worker else (1, 0)
         rng = np.random.default_rng([*self.seed, k])
-        while True: yield self.draw(self.budget.fraction(step), rng); step += stride
+        while True: yield self.sample_batch(self.budget.fraction(step), rng); step += stride
 
 # %% ../../nbs/11_training.ipynb #29b4424e
 @patch
 def drawn(self:Trainer):
-    "An endless iterator over what `draw` gives."
-    draws = Draws(self.draw, self.budget, self.step, [self.seed, self.accelerator.process_index, self.step])
+    "An endless iterator over what `sample_batch` gives."
+    draws = BatchStream(self.sample_batch, self.budget, self.step, [self.seed, self.accelerator.process_index, self.step])
     more = dict(num_workers=self.workers, prefetch_factor=4, multiprocessing_context="fork") if self.workers else {}
     return iter(DataLoader(draws, batch_size=None, **more))
 
@@ -337,7 +342,7 @@ def drawn(self:Trainer):
 def train_step(self:Trainer, drawn):
     "One step of the optimiser; returns the batch size and the detached numbers."
     place = lambda v: v.to(self.accelerator.device, memory_format=torch.channels_last if v.ndim == 4 else torch.preserve_format)
-    batch = {k: place(v) for k, v in self.gather(drawn).items()}
+    batch = {k: place(v) for k, v in self.collate(drawn).items()}
     for group in self.optimiser.param_groups: group["lr"] = self.lr * group["rate"] * lr_factor(self.step, self.budget.fraction(self.step))
     loss, numbers = self.objective(**batch)
     self.accelerator.backward(loss)
@@ -423,16 +428,16 @@ def save_sheet(path, # .png
 NOISE = .05
 
 # %% ../../nbs/11_training.ipynb #958bd191
-class RestingBlock(ResnetBlock2D):
+class SkippedBlock(ResnetBlock2D):
     "A residual block that passes its input on; with the second convolution at zero an awake one computes the same."
     def forward(self, x, temb=None): return x if self.conv_shortcut is None else self.conv_shortcut(x)
 
 # %% ../../nbs/11_training.ipynb #12533d0d
-def rest_outer(vae, resting=True):
+def skip_outer_blocks(vae, resting=True):
     "Let the residual blocks at full resolution rest, those whose `conv2` is still zero, or wake them."
     for block in [*vae.encoder.down_blocks[0].resnets, *vae.decoder.up_blocks[-1].resnets]:
         if block.conv2.weight.any(): continue
-        block.__class__ = RestingBlock if resting else ResnetBlock2D
+        block.__class__ = SkippedBlock if resting else ResnetBlock2D
         for name, p in block.named_parameters(): p.requires_grad_(not resting or name.startswith("conv_shortcut"))
     return vae
 
@@ -556,7 +561,7 @@ def autoencoder_report(valid, # float (n, 3, 128, 128) faces that are never trai
         "Write what this stage leaves in `out`; numbers for the log."
         z = torch.cat([latents_of(objective.vae, x) for x in stats.split(32)])
         vae = AutoencoderKL.from_config(objective.vae.config).to(z.device); vae.load_state_dict(objective.vae.state_dict())
-        fold_scale(rest_outer(vae), z.std((0, 2, 3)))
+        fold_scale(skip_outer_blocks(vae), z.std((0, 2, 3)))
         write_folder(out / "vae", lambda p: vae.save_pretrained(p))
         y = torch.cat([vae.decoder(latents_of(vae, x)) for x in valid.split(32)]).cpu()
         save_sheet(out / "sheets" / f"{step:07d}.png", [valid[:12], y[:12]], row_titles=["photo", "decoded"])
@@ -568,15 +573,15 @@ def train_autoencoder(a):
     "The stage `autoencoder` of the command line."
     data = ImageShards(a.data)
     sampler, faces = BalancedSampler(data.records, data.split("train")), faces_of(data)
-    def draw(fraction, rng):
+    def sample_batch(fraction, rng):
         ids = sampler(a.batch, source_weights(fraction, a.real_fraction, a.photo_share), rng)
         return dict(ids=torch.from_numpy(ids))
     pick = lambda split, n: to_batch(data.images(np.random.default_rng(0).permutation(data.split(split))[:n]))
     vae = AutoencoderKL.from_pretrained(a.init) if a.init else make_autoencoder(a.widths, a.layers, groups=a.groups)
-    objective = AutoencoderObjective(rest_outer(vae, not a.wake), make_discriminator() if a.adversarial else None)
+    objective = AutoencoderObjective(skip_outer_blocks(vae, not a.train_outer), make_discriminator() if a.adversarial else None)
     if a.compile: vae.encoder.compile(); vae.decoder.compile()
-    return Trainer(objective, draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, precision=a.precision, seed=a.seed, workers=a.workers,
-                   gather=lambda drawn: dict(x=augment(faces(drawn["ids"]))), report=autoencoder_report(pick("valid", 64), pick("train", 256)))
+    return Trainer(objective, sample_batch, a.out, Budget(a.minutes, a.steps), lr=a.lr, precision=a.precision, seed=a.seed, workers=a.workers,
+                   collate=lambda drawn: dict(x=augment(faces(drawn["ids"]))), report=autoencoder_report(pick("valid", 64), pick("train", 256)))
 
 # %% ../../nbs/11_training.ipynb #300c2fa9
 @dataclass(frozen=True)
@@ -685,7 +690,7 @@ def make_clip(tokenizer,
 # %% ../../nbs/11_training.ipynb #9a359893
 MEDIA, PEOPLE, ADVERBS = ("photo", "render"), ("woman", "man", "person"), ("", "slightly", "very", "extremely")
 
-def claims(captions) -> torch.Tensor: # int64 (B, 4): emotion, adverb, medium, person
+def caption_labels(captions) -> torch.Tensor: # int64 (B, 4): emotion, adverb, medium, person
     "What captions say, as numbers."
     names = list(EMOTIONS)
     return torch.tensor([[names.index(c.claim[0]), ADVERBS.index(c.claim[1]), MEDIA.index(c.claim[2]), PEOPLE.index(c.subject)] for c in captions])
@@ -699,7 +704,7 @@ class SentenceObjective(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(text.config.hidden_size, n) for n in (len(EMOTIONS), len(ADVERBS), len(MEDIA), len(PEOPLE)))
 
     def forward(self, ids, said):
-        "Loss and numbers of token ids (B, L) and of what they say (B, 4), see `claims`."
+        "Loss and numbers of token ids (B, L) and of what they say (B, 4), see `caption_labels`."
         states = self.text(ids).last_hidden_state.float()
         end = (ids == self.text.config.eos_token_id).int().argmax(1)
         after = (torch.arange(ids.shape[1], device=ids.device) >= end[:, None]).float()[..., None]
@@ -723,23 +728,23 @@ def train_words(a):
     text = CLIPTextModel(make_clip(tokenizer).config.text_config)
     sampler = BalancedSampler(data.records, data.split("train"))
     said = lambda rng, n, f: [make_caption(data.records[i], rng) for i in sampler(n, source_weights(f, a.real_fraction, a.photo_share), rng)]
-    def draw(fraction, rng):
+    def sample_batch(fraction, rng):
         captions = said(rng, a.batch, fraction)
-        return dict(ids=tokenise(tokenizer, [c.text for c in captions]), said=claims(captions))
+        return dict(ids=tokenise(tokenizer, [c.text for c in captions]), said=caption_labels(captions))
     sentences = tokenise(tokenizer, [c.text for c in said(np.random.default_rng(0), 512, .5)])
     def report(objective, out, step):
         "Write what this stage leaves in `out`; numbers for the log."
         ready = whiten(copy.deepcopy(objective.text).cpu(), sentences)
         write_folder(out / "text_encoder", lambda p: ready.save_pretrained(p))
         return {}
-    return Trainer(SentenceObjective(text), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report, workers=a.workers)
+    return Trainer(SentenceObjective(text), sample_batch, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report, workers=a.workers)
 
 # %% ../../nbs/11_training.ipynb #7d7acb0d
 def caption_truth(captions, records) -> torch.Tensor: # float (B, B): rows images, columns captions
     "Which captions are true of which images: the same claim, and the right person or just anybody."
-    claims, said = np.array(["|".join(c.claim) for c in captions]), np.array([c.subject for c in captions])
+    caption_labels, said = np.array(["|".join(c.claim) for c in captions]), np.array([c.subject for c in captions])
     who = np.array([r.get("subject", "person") for r in records])
-    same = claims[:, None] == claims[None]
+    same = caption_labels[:, None] == caption_labels[None]
     return torch.from_numpy((same & ((said[None] == who[:, None]) | (said[None] == "person"))).astype(np.float32))
 
 # %% ../../nbs/11_training.ipynb #59cd30a9
@@ -799,7 +804,7 @@ def clip_report(x,        # float (n, 3, 128, 128) faces that are never trained 
     return report
 
 # %% ../../nbs/11_training.ipynb #6fb99aa9
-def lock_text(clip, text):
+def freeze_text_encoder(clip, text):
     "Put a text encoder into a CLIP and keep it: only the image tower and the two projections learn (Zhai et al. 2022, LiT)."
     clip.text_model.load_state_dict(getattr(text, "text_model", text).state_dict())
     clip.text_model.requires_grad_(False)
@@ -809,15 +814,15 @@ def train_clip(a):
     "The stage `clip` of the command line."
     data, tokenizer = ImageShards(a.data), make_tokenizer()
     sampler, faces = BalancedSampler(data.records, data.split("train")), faces_of(data)
-    def draw(fraction, rng): return clip_draw(data, tokenizer, sampler(a.batch, source_weights(fraction, a.real_fraction, a.photo_share), rng), rng)
+    def sample_batch(fraction, rng): return clip_draw(data, tokenizer, sampler(a.batch, source_weights(fraction, a.real_fraction, a.photo_share), rng), rng)
     valid = [i for i in data.split("valid") if data.records[i].get("emotion") in EKMAN]
     if not valid: raise TrainingError(f"{a.data} holds no validation faces with a basic emotion: build the face world with its validation people.")
     valid = np.random.default_rng(0).permutation(valid)[:512]
     report = clip_report(to_batch(data.images(valid)), [data.records[i]["emotion"] for i in valid], tokenizer)
     clip = CLIPModel.from_pretrained(a.init) if a.init else make_clip(tokenizer)
-    if a.lock_text: lock_text(clip, CLIPTextModel.from_pretrained(a.lock_text))
-    gather = lambda drawn: {k: v for k, v in drawn.items() if k != "which"} | dict(x=augment(faces(drawn["which"])))
-    return Trainer(ClipObjective(clip), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.05, precision=a.precision, seed=a.seed, report=report, gather=gather, workers=a.workers)
+    if a.freeze_text_encoder: freeze_text_encoder(clip, CLIPTextModel.from_pretrained(a.freeze_text_encoder))
+    collate = lambda drawn: {k: v for k, v in drawn.items() if k != "which"} | dict(x=augment(faces(drawn["which"])))
+    return Trainer(ClipObjective(clip), sample_batch, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.05, precision=a.precision, seed=a.seed, report=report, collate=collate, workers=a.workers)
 
 # %% ../../nbs/11_training.ipynb #7b532937
 def _digest(folder):
@@ -862,10 +867,10 @@ def encode_both(vae, x):
     return torch.stack(z.chunk(2), 1).half().cpu().numpy()
 
 # %% ../../nbs/11_training.ipynb #7a7cbeaa
-def crowd(records, takes=1):
-    "(index, who, record) of all pictures, and of those that belong to a series `takes` - 1 times more, as series of other people; `who` is 0 for the people themselves."
+def add_synthetic_people(records, copies=1):
+    "(index, who, record) of all pictures, and of those that belong to a series `copies` - 1 times more, as series of other people; `who` is 0 for the people themselves."
     rows = [(i, 0, r) for i, r in enumerate(records)]
-    for take in range(1, takes):
+    for take in range(1, copies):
         for i, r in enumerate(records):
             if not r.get("series") or r.get("split") == "valid": continue
             name = f"{r['series']}~{take}"
@@ -873,9 +878,9 @@ def crowd(records, takes=1):
     return rows
 
 # %% ../../nbs/11_training.ipynb #7ab998f9
-def write_latents(data, vae, out, digest="", chunk=64, progress=True, takes=1):
-    "Latents of every image, both ways round: latents.npy, latents.json, records.jsonl; goes on where it was stopped. With `takes`, crowds too."
-    out, rows, faces = Path(out), crowd(data.records, takes), faces_of(data); out.mkdir(parents=True, exist_ok=True)
+def write_latents(data, vae, out, digest="", chunk=64, progress=True, copies=1):
+    "Latents of every image, both ways round: latents.npy, latents.json, records.jsonl; goes on where it was stopped. With `copies`, crowds too."
+    out, rows, faces = Path(out), add_synthetic_people(data.records, copies), faces_of(data); out.mkdir(parents=True, exist_ok=True)
     n, shape = len(rows), latents_of(vae, to_batch(data.images([0]))).shape[1:]
     array, done = _open_latents(out, n, shape, digest)
     write_atomic(out / "records.jsonl", ("\n".join(json.dumps(r) for _, _, r in rows) + "\n").encode())
@@ -910,9 +915,9 @@ class Latents:
 # %% ../../nbs/11_training.ipynb #aa1182a0
 def latents_stage(a):
     "The stage `latents` of the command line."
-    vae = rest_outer(AutoencoderKL.from_pretrained(a.vae)).eval().to(memory_format=torch.channels_last)
+    vae = skip_outer_blocks(AutoencoderKL.from_pretrained(a.vae)).eval().to(memory_format=torch.channels_last)
     if torch.cuda.is_available(): vae.cuda()
-    write_latents(ImageShards(a.data), vae, a.out, _digest(a.vae), chunk=512 if torch.cuda.is_available() else 64, takes=a.takes)
+    write_latents(ImageShards(a.data), vae, a.out, _digest(a.vae), chunk=512 if torch.cuda.is_available() else 64, copies=a.copies)
 
 # %% ../../nbs/11_training.ipynb #26a43a7d
 def make_unet(widths=(128, 320),   # channels at 16x16 and at 8x8
@@ -937,7 +942,7 @@ def make_scheduler() -> DDIMScheduler:
 #: Timesteps between which pairs are taught, and the weight of the difference of two answers.
 PAIRS_FROM, PAIRS_TO, CHANGE_WEIGHT = 150, 800, 4.
 
-def couples(x, pair):
+def share_within_pairs(x, pair):
     "`x` (B, ...) with the rows where `pair` (B,) is true made equal two by two, to the first of each couple."
     x = x.clone()
     x[pair] = x[pair][::2].repeat_interleave(2, 0)
@@ -969,7 +974,7 @@ class DenoisingObjective(nn.Module):
     def forward(self, z, cond, seen=None, pair=None):
         "`seen` (B, C, h, w) is what the noise is laid on where `pair` (B,) is true (couples share theirs); elsewhere it is `z` itself."
         pair = torch.zeros(len(z), dtype=torch.bool, device=z.device) if pair is None else pair
-        t, eps, seen = couples(self.timesteps(pair), pair), couples(torch.randn_like(z), pair), z if seen is None else couples(seen, pair)
+        t, eps, seen = share_within_pairs(self.timesteps(pair), pair), share_within_pairs(torch.randn_like(z), pair), z if seen is None else share_within_pairs(seen, pair)
         abar = self.abar[t]; a = abar[:, None, None, None]
         x = a.sqrt() * seen + (1 - a).sqrt() * eps
         error = (self.unet(x, t, cond).sample.float() - (a.sqrt() * x - z) / (1 - a).sqrt()) * torch.where(pair[:, None, None, None], (1 - a).sqrt(), 1.)
@@ -1055,16 +1060,16 @@ class SeriesPairs:
 
 # %% ../../nbs/11_training.ipynb #e519ff90
 def unet_batches(a, data, table, pairs=None):
-    "`draw` and `gather` of a `Trainer`: latents with a little noise and a fresh caption each, every tenth empty; of `pairs`, if there are any, `a.pair_share` of the batch."
+    "`sample_batch` and `collate` of a `Trainer`: latents with a little noise and a fresh caption each, every tenth empty; of `pairs`, if there are any, `a.pair_share` of the batch."
     sampler = BalancedSampler(data.records, data.split("train"), a.power)
     n = 2 * round(a.batch * a.pair_share / 2) if pairs else 0
-    def draw(fraction, rng):
+    def sample_batch(fraction, rng):
         "Numbers and sentences only, light enough to come from another process."
         ids = sampler(a.batch - n, source_weights(fraction, a.real_fraction, a.photo_share), rng)
         alone = ids, rng.integers(2, size=len(ids)), ["" if rng.random() < .1 else caption(data.records[i], rng) for i in ids]
         return alone, pairs(n, rng) if n else None
     noisy = lambda z: z + .03 * torch.randn_like(z)
-    def gather(drawn):
+    def collate(drawn):
         "The latents and text states that were drawn, as a batch of `DenoisingObjective`."
         (ids, mirrored, texts), couple = drawn
         z = noisy(data(ids, mirrored))
@@ -1072,7 +1077,7 @@ def unet_batches(a, data, table, pairs=None):
         seen, asked, mirrored, more = couple
         return dict(z=torch.cat([z, pairs.latents(asked, mirrored)]), seen=torch.cat([z, noisy(pairs.latents(seen, mirrored))]),
                     cond=table([*texts, *more]), pair=torch.arange(a.batch) >= a.batch - n)
-    return draw, gather
+    return sample_batch, collate
 
 # %% ../../nbs/11_training.ipynb #18326720
 def train_unet(a):
@@ -1085,9 +1090,9 @@ def train_unet(a):
     unet = UNet2DConditionModel.from_pretrained(a.init) if a.init else make_unet(a.widths, text=table.encoder.config.hidden_size)
     objective = DenoisingObjective(unet, scheduler.alphas_cumprod, a.snr_gamma)
     if a.compile: unet.compile()
-    draw, gather = unet_batches(a, data, table, SeriesPairs(data if a.pairs == a.data else Latents(a.pairs)) if a.pairs else None)
-    return Trainer(objective, draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report,
-                   rates=(("attn2.", a.word_rate),), gather=gather, workers=a.workers)
+    sample_batch, collate = unet_batches(a, data, table, SeriesPairs(data if a.pairs == a.data else Latents(a.pairs)) if a.pairs else None)
+    return Trainer(objective, sample_batch, a.out, Budget(a.minutes, a.steps), lr=a.lr, weight_decay=.01, precision=a.precision, seed=a.seed, report=report,
+                   rates=(("attn2.", a.word_rate),), collate=collate, workers=a.workers)
 
 # %% ../../nbs/11_training.ipynb #f1370c32
 def make_pipeline(vae, unet, text_encoder, tokenizer):
@@ -1220,14 +1225,14 @@ def parser():
     q = stage("autoencoder", train_autoencoder); _face_options(q, 16, 1e-3, (.5, .8), .4)
     q.add_argument("--widths", type=_numbers(int), default=(16, 48, 96, 160)); q.add_argument("--groups", type=int, default=4, help="of the normalisation")
     q.add_argument("--layers", type=int, default=1, help="residual blocks a level")
-    q.add_argument("--wake", action="store_true", help="train the blocks at full resolution too: slower, for the last minutes")
+    q.add_argument("--train-outer", "--wake", action="store_true", help="train the blocks at full resolution too: slower, for the last minutes")
     q.add_argument("--adversarial", action="store_true", help="add the critic")
     q = stage("words", train_words); _face_options(q, 192, 1e-3, (.6, .6), .1)
     q = stage("clip", train_clip); _face_options(q, 128, 5e-4, (.5, .7), .3)
     q.add_argument("--lock-text", help="folder of a text encoder that stays as it is")
     q = stage("latents", latents_stage)
     for o in ("--data", "--vae", "--out"): q.add_argument(o, required=True)
-    q.add_argument("--takes", type=int, default=1, help="how often each series is shown: as it is, and as other people (1)")
+    q.add_argument("--copies", "--takes", type=int, default=1, help="how often each series is shown: as it is, and as other people (1)")
     for name, run in (("pack", pack_stage), ("unpack", unpack_stage)):
         q = stage(name, run); q.add_argument("--data", required=True); q.add_argument("--out", required=True)
         q.add_argument("--only", help="beginnings of shard names, with commas between them")

@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from ..data.datasets import portraits
 from ..data.faceworld import smile_score
-from ..data.landmarks import photo_landmarks
-from ..data.portraits import parted_lips
+from ..geometry.landmarks import photo_landmarks
+from ..geometry.portrait import parted_lips
 from ..editor import Editor
-from ..methods.registry import get_method
+from ..method import get_method
 from ..emotions import SIX, get_emotion
 from .judges import IDENTITY_WEIGHTS, EmotionJudge, IdentityJudge
-from .metrics import Table, largest_fall, largest_outside, linearity, psnr, score_edit, ssim, summarise, twin_confusion
+from .metrics import Table, largest_fall, largest_outside, linearity, psnr, score_edit, ssim, summarise, pair_confusion
 from ..faces import FaceError, crop_face, photo_mask
 from ..images import load_image, to_array, write_atomic
 
@@ -123,7 +123,7 @@ def method_table(
         worst = {k: max(r[k] for r in own) for k in ("outside", "beyond")}
         exact = {} if any(r["psnr"] is not None for r in own) else dict(psnr="exact")
         numbers = {k: row.get(k) for k in ("top1", "emo_s", "identity", "hes", "psnr", "ssim", "sharpness")}
-        table.append(dict(method=row["method"], people=len({r["person"] for r in own})) | numbers | exact | worst | dict(twins=twin_confusion(own), weakest=f"{weakest[0]} {weakest[1]:.2f}", seconds=row["seconds"]))
+        table.append(dict(method=row["method"], people=len({r["person"] for r in own})) | numbers | exact | worst | dict(twins=pair_confusion(own), weakest=f"{weakest[0]} {weakest[1]:.2f}", seconds=row["seconds"]))
     return table
 
 # %% ../../nbs/42_benchmark.ipynb #1ce8bd6a

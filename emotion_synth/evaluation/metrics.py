@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['psnr', 'ssim', 'sharpness', 'sharpness_ratio', 'largest_outside', 'harmonic', 'score_faces', 'Table', 'summarise',
-           'linearity', 'largest_fall', 'twin_confusion', 'bootstrap', 'score_edit']
+           'linearity', 'largest_fall', 'pair_confusion', 'bootstrap', 'score_edit']
 
 # %% ../../nbs/41_metrics.ipynb #b9586ebb
 import html
@@ -13,6 +13,9 @@ import math
 import numpy as np
 from skimage.metrics import structural_similarity
 from ..emotions import CONFUSABLE, get_emotion
+from ..old_names import old_names
+
+__getattr__ = old_names(__name__)
 
 # %% ../../nbs/41_metrics.ipynb #94dafa35
 def _same_shape(a, b):
@@ -127,7 +130,7 @@ def largest_fall(intensities) -> float:
     return float(max(0., -np.diff(np.asarray(intensities, float)).min(initial=0)))
 
 # %% ../../nbs/41_metrics.ipynb #c1003d25
-def twin_confusion(
+def pair_confusion(
     rows,              # dicts with `emotion` (asked for) and `judged`, as `score_faces` gives
     pairs=CONFUSABLE,  # pairs of names
 ) -> float:

@@ -28,7 +28,7 @@ from PIL import Image
 from ..diffusion.backbone import Backbone, autocast, cpu_multiplies_bf16, fast_dtype
 from ..editor import Editor
 from ..images import sample_photo, write_atomic
-from ..methods.registry import get_method
+from ..method import get_method
 
 # %% ../../nbs/43_speed.ipynb #eacd2ace
 def _processor_name():

@@ -30,10 +30,10 @@ from ..diffusion.hspace import Direction, Word, save_calibrations
 from ..diffusion.inversion import progress_bar, top_timestep
 from ..emotions import EKMAN, get_emotion
 from ..images import write_atomic
-from .asyrp import ClipEye, _unit
+from .asyrp import ClipEncoder, unit_vectors
 from .hspace import HSpaceEdit
-from .registry import register
-from .textual_inversion import (EMOTION_TEMPLATES, LearntWord, _check_fits, _table, add_word, at_end, denoising_error, from_noise,
+from ..method import register
+from .textual_inversion import (EMOTION_TEMPLATES, LearntWord, check_fits, embedding_table, add_word, at_end, denoising_error, from_noise,
                                                      learning, rows_of, sentence, spread_timesteps, typical_std, word_token)
 
 # %% ../../nbs/22_emogen.ipynb #442ab7fa
@@ -86,7 +86,7 @@ class Gallery:
 @torch.no_grad()
 def make_gallery(
     backbone,        # `Backbone`
-    see,             # pictures (B, 3, S, S) in [-1, 1] -> (B, P), such as `ClipEye.images`
+    see,             # pictures (B, 3, S, S) in [-1, 1] -> (B, P), such as `ClipEncoder.images`
     dataset,         # `EmotionDataset` at the backbone's size
     attributes=None, # a word for each picture, or None for those that have none
     people=None,     # a number for each picture: who is pictured; None: somebody else in each
@@ -111,10 +111,10 @@ def _both(backbone, see, faces):
     return torch.stack([see(f.to(backbone.device)).float().cpu() for f in ways], 1), torch.stack([backbone.encode(f).cpu() for f in ways], 1)
 
 # %% ../../nbs/22_emogen.ipynb #92955075
-def _train(objective, draw, out, steps, minutes, lr, resume, seed, weight_decay=0.):
+def _train(objective, sample_batch, out, steps, minutes, lr, resume, seed, weight_decay=0.):
     "Train with the trainer of chapter 11, and leave the averaged weights in the objective."
     from emotion_synth.diffusion.training import Budget, Trainer
-    trainer = Trainer(objective, draw, out, Budget(minutes, steps), lr=lr, weight_decay=weight_decay, precision="no", seed=seed, log_every=10**9)
+    trainer = Trainer(objective, sample_batch, out, Budget(minutes, steps), lr=lr, weight_decay=weight_decay, precision="no", seed=seed, log_every=10**9)
     if resume and (Path(out) / "state.safetensors").exists(): trainer.resume()
     trainer.fit()
     trainer.ema.leave()
@@ -172,10 +172,10 @@ def learn_space(
     torch.manual_seed(seed)
     space, features = EmotionSpace(gallery.features.shape[-1], gallery.classes, dim), gallery.features[:, :1 + mirror].flatten(0, 1)
     space.centre.copy_(features.mean(0)); space.scale.copy_(features.std(0).clamp(min=1e-6))
-    def draw(fraction, rng):
+    def sample_batch(fraction, rng):
         rows, way = _picks(gallery, batch, mirror, rng)
         return dict(seen=gallery.features[rows, way], label=gallery.labels[rows])
-    _train(SpaceObjective(space), draw, out, steps, minutes, lr, resume, seed, weight_decay=.05)
+    _train(SpaceObjective(space), sample_batch, out, steps, minutes, lr, resume, seed, weight_decay=.05)
     return measure_clouds(space.cpu(), gallery, mirror=mirror).requires_grad_(False)
 
 # %% ../../nbs/22_emogen.ipynb #7a907f32
@@ -293,7 +293,7 @@ class MapperObjective(nn.Module):
     "Trains a mapper: latents, points, attributes and confidences of a batch -> (loss, numbers)."
     def __init__(self,
         mapper, backbone,
-        eye,                    # `ClipEye` whose text tower the backbone's is
+        eye,                    # `ClipEncoder` whose text tower the backbone's is
         words,                  # of the attributes
         templates=EMOTION_TEMPLATES,
         attr_weight=.01,        # of the attribute loss; 0 switches it off, and the confidence with it
@@ -303,11 +303,11 @@ class MapperObjective(nn.Module):
         self.frozen = (backbone, copy.deepcopy(eye.clip.text_projection).to(backbone.device), eye.clip.logit_scale.detach().exp().to(backbone.device)) # in a tuple: neither trained nor saved
         self.token, = add_word(backbone, LearntWord(PLACEHOLDER, mapper.anchor[None]))
         said = [sentence(PLACEHOLDER, template=t) for t in templates]
-        _check_fits(backbone, said)
+        check_fits(backbone, said)
         self.ids, self.top = backbone.tokens(said), top_timestep(backbone.alphas_cumprod.float())
         with torch.no_grad(): self.targets = self.meant(spoken(backbone, backbone.tokens([sentence(w, template=templates[0]) for w in words]))[1]) if words else None
 
-    def meant(self, end): return _unit(self.frozen[1](end))
+    def meant(self, end): return unit_vectors(self.frozen[1](end))
 
     def attribute_loss(self, end, attribute):
         "(B,) cross-entropy over the cosines of a sentence and those of all attributes; 0 where there is none."
@@ -347,7 +347,7 @@ class EmotionWords(nn.Module):
 def learn_mapper(
     backbone, space, gallery, # what to speak to, stage 1, and its pictures
     shares,          # (N, classes) of `held_out_shares`
-    eye,             # `ClipEye` whose text tower the backbone's is
+    eye,             # `ClipEncoder` whose text tower the backbone's is
     out,             # folder of this run
     templates=EMOTION_TEMPLATES, # sentences of the word; `BARE` is the original's
     attr_weight=.01, # of the attribute loss
@@ -358,17 +358,17 @@ def learn_mapper(
     resume=False, seed=0,
 ) -> EmotionWords:
     "Stage 2 (Yang et al. 2024, section 3.2 and 3.3): the mapper, by denoising and by attributes. `SpaceError` for a CLIP of another size."
-    needs = _table(backbone).weight.shape[1]
+    needs = embedding_table(backbone).weight.shape[1]
     if eye.clip.text_projection.in_features != needs:
         raise SpaceError(f"This CLIP's sentences have {eye.clip.text_projection.in_features} numbers and the model's have {needs}: give the CLIP that the model's text encoder was taken from.")
     torch.manual_seed(seed)
     mapper = make_mapper(backbone, space.config["dim"], anchor)
     a = trust(shares, gallery)
     with torch.no_grad(): points = space.eval()(gallery.features)
-    def draw(fraction, rng):
+    def sample_batch(fraction, rng):
         rows, way = _picks(gallery, batch, mirror, rng)
         return dict(z=gallery.latents[rows, way], e=points[rows, way], attribute=gallery.attributes[rows], a=a[rows])
-    _train(MapperObjective(mapper, backbone, eye, gallery.words, templates, attr_weight), draw, out, steps, minutes, lr, resume, seed)
+    _train(MapperObjective(mapper, backbone, eye, gallery.words, templates, attr_weight), sample_batch, out, steps, minutes, lr, resume, seed)
     return EmotionWords(space, mapper.cpu().requires_grad_(False), dict(templates=list(templates), attr_weight=attr_weight, anchor=anchor, pictures=len(gallery)))
 
 # %% ../../nbs/22_emogen.ipynb #1b57e825
@@ -526,13 +526,13 @@ def fit(self: EmoGen,
     dataset,         # `EmotionDataset` at the backbone's size, faces or scenes
     out,             # folder of the two runs
     attributes=None, # a word for each picture; None where there is none
-    eye=None,        # `ClipEye` whose text tower the backbone's is; None: the embedded one
+    eye=None,        # `ClipEncoder` whose text tower the backbone's is; None: the embedded one
     people=None,     # a number for each picture: who is pictured
     space_steps=100, dim=64, # of stage 1
     **kwargs,        # of `learn_mapper`: steps, minutes, templates, attr_weight, anchor, batch, lr, mirror, resume, seed
 ):
     "Learn space and mapper from labelled pictures; returns the method."
-    eye = eye or ClipEye.from_pretrained("face128")
+    eye = eye or ClipEncoder.from_pretrained("face128")
     gallery = make_gallery(self.backbone, eye.images, dataset, attributes, people)
     shared = {k: kwargs[k] for k in ("mirror", "resume", "seed") if k in kwargs} | dict(dim=dim, steps=space_steps)
     shares = held_out_shares(gallery, Path(out) / "space", **shared)
@@ -600,7 +600,7 @@ def main(argv=None):
         dataset = emoset(a.data, size=size) if a.emoset else folder_dataset(a.data, EKMAN, size)
         present = [c for c, n in dataset.counts().items() if n]
         if not a.emoset and len(present) < len(EKMAN): dataset = folder_dataset(a.data, tuple(present), size)
-        method.fit(dataset, a.out, emoset_attributes(dataset) if a.emoset else None, ClipEye.from_pretrained(a.clip), space_steps=a.space_steps, dim=a.dim, steps=a.steps, minutes=a.minutes,
+        method.fit(dataset, a.out, emoset_attributes(dataset) if a.emoset else None, ClipEncoder.from_pretrained(a.clip), space_steps=a.space_steps, dim=a.dim, steps=a.steps, minutes=a.minutes,
                    batch=a.batch, templates=BARE if a.bare else scenes if a.emoset else EMOTION_TEMPLATES, resume=a.resume)
         method.save()
     except (ValueError, OSError) as e: raise SystemExit(str(e))

@@ -8,11 +8,11 @@ __all__ = ['Morph']
 # %% ../../nbs/14_morph.ipynb #11df72eb
 import numpy as np
 from ..data.faceworld import neutralising
-from ..data.heads import recipe
-from ..data.landmarks import at_landmark_size, landmarks, photo_landmarks
-from ..data.portraits import Portrait
+from ..geometry.head import recipe
+from ..geometry.landmarks import at_landmark_size, landmarks, photo_landmarks
+from ..geometry.portrait import Portrait
 from ..images import rgb_array, to_array, to_image, to_tensor
-from .registry import Method, register
+from ..method import Method, register
 
 # %% ../../nbs/14_morph.ipynb #ca47812b
 @register("morph")

@@ -32,10 +32,10 @@ from ..diffusion.hspace import Direction, Word
 from ..diffusion.inversion import top_timestep
 from ..diffusion.training import Budget, Trainer, write_folder
 from ..emotions import EKMAN, feeling, get_emotion
-from .hspace import SAID, HSpaceEdit
-from .registry import METHODS, register
+from .hspace import PROMPT_STRENGTH, HSpaceEdit
+from ..method import METHODS, register
 from .textual_inversion import (
-    EMOTION_TEMPLATES, LearntWord, _check_word, add_word, denoising_error, from_noise, initial_word, learning,
+    EMOTION_TEMPLATES, LearntWord, check_word, add_word, denoising_error, from_noise, initial_word, learning,
     load_word, make_examples, read_faces, save_word, sentence, spread_timesteps, typical_std, word_token)
 
 # %% ../../nbs/23_personalisation.ipynb #d26a98d8
@@ -165,17 +165,17 @@ def make_trainer(
     seed=0, prior_weight=1.,
 ) -> Trainer:
     "A `Trainer` for one person. Every random number follows from the seed and the step."
-    def draw(fraction, rng):
+    def sample_batch(fraction, rng):
         z, texts = album.draw(batch, rng)
         if prior is None: return z, texts
         more, others = prior.draw(batch, rng)
         return torch.cat([z, more]), texts + others
-    def gather(drawn):
+    def collate(drawn):
         z, texts = drawn
         return dict(z=z, tokens=backbone.tokens(texts), own=torch.arange(len(z)) < batch)
     rates = (("rows", word_rate * typical_std(backbone) / lr),)
     objective = PersonObjective(backbone, word, parameters, prior_weight)
-    return Trainer(objective, draw, out, Budget(steps=steps), lr=lr, precision="no", seed=seed, log_every=steps + 1, rates=rates, gather=gather)
+    return Trainer(objective, sample_batch, out, Budget(steps=steps), lr=lr, precision="no", seed=seed, log_every=steps + 1, rates=rates, collate=collate)
 
 # %% ../../nbs/23_personalisation.ipynb #534e82b8
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -369,7 +369,7 @@ def load_person(
     _check_about(word.about)
     layers = read_lora(lora) if lora.exists() else None
     if not isinstance(backbone, Backbone): backbone = Backbone.from_pretrained(backbone or word.about.get("backbone", "face128"), **kwargs)
-    _check_word(backbone, word)
+    check_word(backbone, word)
     if layers: _swap_lora(backbone, _fitting(backbone.unet, layers))
     else: backbone.unet = _read_unet(backbone, folder / "unet")
     add_word(backbone, word)
@@ -456,7 +456,7 @@ class LoRA(HSpaceEdit):
     def raw_direction(self, emotion):
         "What the sentence about the person with this emotion does in the middle, before calibration."
         name = get_emotion(emotion).name
-        return Direction(name, ((1., Word(self.known().prompt(name, SAID))),))
+        return Direction(name, ((1., Word(self.known().prompt(name, PROMPT_STRENGTH))),))
 
 # %% ../../nbs/23_personalisation.ipynb #cd10e09c
 @patch

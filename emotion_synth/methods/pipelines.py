@@ -17,7 +17,7 @@ from fastcore.basics import patch
 
 from ..diffusion.backbone import Backbone
 from ..emotions import PROMPT_TEMPLATES, get_emotion, prompt
-from .registry import Method, register
+from ..method import Method, register
 
 # %% ../../nbs/27_pipelines.ipynb #3ffc4887
 class PipelineError(ValueError):
@@ -94,12 +94,12 @@ def resized(self:PipelineMethod, faces, size):
     return faces if faces.shape[-1] == size else F.interpolate(faces, size=(size, size), mode="bicubic", antialias=True)
 
 @patch
-def sent(self:PipelineMethod, face):
+def to_pipeline(self:PipelineMethod, face):
     "A face (3, H, W) in [-1, 1] as pipelines want it: (1, 3, S, S) in [0, 1] at the side that the model was made for."
     return self.resized((face[None].float() + 1)/2, self.backbone.face_size).clamp(0, 1).to(self.backbone.device)
 
 @patch
-def answered(self:PipelineMethod, pictures, face):
+def from_pipeline(self:PipelineMethod, pictures, face):
     "What a pipeline gave, (1, 3, S, S) in [0, 1], as a face of the same kind as `face`."
     return (self.resized(pictures.float(), face.shape[-1])[0]*2 - 1).clamp(-1, 1).to(face)
 
@@ -112,11 +112,11 @@ def edit(self:PipelineMethod, face, emotion, strength=1., state=None):
     wanted, unwanted = self.sentences(emotion, strength)
     with self.backbone.autocast():
         pictures = self.pipe(prompt=wanted, negative_prompt=unwanted, guidance_scale=self.guidance_at(strength), num_inference_steps=self.num_inference_steps,
-                             generator=self.generator(), output_type="pt", **self.asked(face)).images
-    return self.answered(pictures, face)
+                             generator=self.generator(), output_type="pt", **self.pipeline_kwargs(face)).images
+    return self.from_pipeline(pictures, face)
 
 @patch
-def asked(self:PipelineMethod, face) -> dict:
+def pipeline_kwargs(self:PipelineMethod, face) -> dict:
     "What else the pipeline is told; here the size, and nothing of the face."
     return dict(height=self.backbone.face_size, width=self.backbone.face_size)
 
@@ -141,7 +141,7 @@ class ImageToImage(PipelineMethod):
         super().__init__(backbone, num_inference_steps, **kwargs)
         self.noise = noise
 
-    def asked(self, face): return dict(image=self.sent(face), strength=self.noise)
+    def pipeline_kwargs(self, face): return dict(image=self.to_pipeline(face), strength=self.noise)
 
 # %% ../../nbs/27_pipelines.ipynb #7f1d3413
 def noise_mask(
@@ -217,7 +217,7 @@ KEPT = "init_latents", "zs", "inversion_steps", "batch_size", "eta"
 def prepare(self:LEditsPP, face):
     "Invert a face (3, H, W) under no sentence; what the pipeline keeps of it."
     with own_attention(self.backbone.unet), self.backbone.autocast():
-        self.pipe.invert(image=self.sent(face), num_inversion_steps=self.num_inference_steps, skip=self.skip, generator=self.generator())
+        self.pipe.invert(image=self.to_pipeline(face), num_inversion_steps=self.num_inference_steps, skip=self.skip, generator=self.generator())
     return {k: getattr(self.pipe, k) for k in KEPT} | dict(steps=len(self.pipe.scheduler.timesteps))
 
 @patch
@@ -226,7 +226,7 @@ def walk(self:LEditsPP, face, state, **how):
     for k in KEPT: setattr(self.pipe, k, state[k])
     self.pipe.scheduler.set_timesteps(state["steps"])
     with own_attention(self.backbone.unet), self.backbone.autocast(): pictures = self.pipe(output_type="pt", **how).images
-    return self.answered(pictures, face)
+    return self.from_pipeline(pictures, face)
 
 # %% ../../nbs/27_pipelines.ipynb #3343c21a
 @patch
@@ -265,4 +265,4 @@ class InstructPix2Pix(PipelineMethod):
         super().__init__(backbone, num_inference_steps, guidance, **kwargs)
         self.image_guidance = image_guidance
 
-    def asked(self, face): return dict(image=self.sent(face), image_guidance_scale=self.image_guidance)
+    def pipeline_kwargs(self, face): return dict(image=self.to_pipeline(face), image_guidance_scale=self.image_guidance)

@@ -29,7 +29,7 @@ from ..diffusion.inversion import progress_bar
 from ..emotions import PROMPT_TEMPLATES, get_emotion, prompt
 from ..faces import Alignment, alignment, check_face, crop_face, face_mask, paste
 from ..images import ImageError, load_image, to_array, to_image, to_tensor
-from .registry import Method, register
+from ..method import Method, register
 
 # %% ../../nbs/26_stability.ipynb #5d596139
 API, KEY = "https://api.stability.ai", "STABILITY_API_KEY"

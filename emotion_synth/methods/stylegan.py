@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['WIDTHS', 'SHOWN', 'ALONG', 'CARD', 'StyleGANError', 'EqualLinear', 'Mapping', 'smoothing', 'enlarge', 'ModulatedConv',
            'StyledConv', 'ToRGB', 'Synthesis', 'Generator', 'EqualConv', 'DownBlock', 'minibatch_std', 'Discriminator',
-           'r1_penalty', 'disturb', 'StyleGAN', 'GanTrainer', 'save_stylegan', 'gan_report', 'load_stylegan',
-           'world_batches', 'train_gan', 'many_w', 'ganspace', 'Tower', 'Reader', 'claimed', 'unsmiling', 'unlike',
-           'ReadingObjective', 'save_tower', 'load_reader', 'reader_report', 'train_reader', 'Encoder', 'make_encoder',
-           'leashes', 'InversionObjective', 'load_encoder', 'encoder_report', 'train_encoder', 'invert_faces',
-           'softmax_regression', 'separate', 'conditional', 'Compass', 'load_compass', 'pairs_of', 'pair_changes',
-           'picture_changes', 'plane_changes', 'stretch', 'Address', 'StyleGANEdit', 'encode_all', 'learn_compass',
-           'find_directions', 'convert_nvidia', 'convert_file', 'export_stylegan', 'parser', 'main']
+           'r1_penalty', 'ada_augment', 'StyleGAN', 'GanTrainer', 'save_stylegan', 'gan_report', 'load_stylegan',
+           'world_batches', 'train_gan', 'many_w', 'ganspace', 'ConvTrunk', 'EmotionClassifier', 'record_labels',
+           'unsmiling', 'unlike', 'ReadingObjective', 'save_tower', 'load_reader', 'reader_report', 'train_reader',
+           'Encoder', 'make_encoder', 'w_regularisers', 'InversionObjective', 'load_encoder', 'encoder_report',
+           'train_encoder', 'invert_faces', 'softmax_regression', 'separate', 'conditional', 'EmotionDirections',
+           'load_compass', 'pairs_of', 'pair_changes', 'picture_changes', 'plane_changes', 'stretch', 'WCode',
+           'StyleGANEdit', 'encode_all', 'learn_compass', 'find_directions', 'convert_nvidia', 'convert_file',
+           'export_stylegan', 'parser', 'main']
 
 # %% ../../nbs/25_stylegan.ipynb #cca434ff
 import argparse
@@ -33,7 +34,10 @@ from ..diffusion.training import (EMA, BalancedSampler, Budget, ImageShards, Tra
                                               lr_factor, psnr, reshape, run_stage, save_sheet, source_weights, to_batch, training_options, write_folder)
 from ..emotions import SIX, get_emotion
 from ..images import write_atomic
-from .registry import Method, register
+from ..method import Method, register
+from ..old_names import old_names
+
+__getattr__ = old_names(__name__)
 
 # %% ../../nbs/25_stylegan.ipynb #f6cd3d46
 class StyleGANError(ValueError):
@@ -172,20 +176,20 @@ class Generator(nn.Module):
         self.mapping, self.synthesis = Mapping(z_dim, w_dim, mapping_layers), Synthesis(widths, w_dim)
         self.size = 4 << (len(widths) - 1)
 
-    def everywhere(self, w):
+    def broadcast_ws(self, w):
         "w (B, W) at all places, (B, num_ws, W); what has places already is returned as it is."
         return w if w.ndim == 3 else w[:, None].expand(-1, self.synthesis.num_ws, -1)
 
     def mixed(self, n, mixing=.9):
         "ws (n, num_ws, W) of random faces; with the probability `mixing` the places from some point on belong to a second person (Karras et al. 2019, section 3.1)."
         device, places = self.synthesis.const.device, self.synthesis.num_ws
-        with _exactly(self.synthesis.const): w, other = (self.everywhere(self.mapping(torch.randn(n, self.config["z_dim"], device=device))) for _ in range(2))
+        with _exactly(self.synthesis.const): w, other = (self.broadcast_ws(self.mapping(torch.randn(n, self.config["z_dim"], device=device))) for _ in range(2))
         cut = torch.where(torch.rand(n, device=device) < mixing, torch.randint(1, places, (n,), device=device), places)
         return torch.where((torch.arange(places, device=device) < cut[:, None])[..., None], w, other)
 
     def forward(self, z, truncation=1., noise="random"):
         "Pictures (B, 3, size, size) of z (B, z_dim); `truncation` as of `Mapping`, `noise` as of `StyledConv`."
-        with _exactly(z): ws = self.everywhere(self.mapping(z, truncation))
+        with _exactly(z): ws = self.broadcast_ws(self.mapping(z, truncation))
         return self.synthesis(ws, noise)
 
 # %% ../../nbs/25_stylegan.ipynb #ea89a6be
@@ -247,7 +251,7 @@ def r1_penalty(discriminator, real):
     return slope.square().sum((1, 2, 3)).mean()
 
 # %% ../../nbs/25_stylegan.ipynb #1f104926
-def disturb(x, p):
+def ada_augment(x, p):
     """Pictures (B, 3, S, S), each mirrored, shifted by whole pixels (to 1/8), scaled (2^(.2 N)), and changed in saturation, contrast and brightness with the probability `p` each.
 
     The subset of the disturbances of Karras et al. 2020b (appendix B) that suits aligned faces; differentiable once."""
@@ -274,13 +278,13 @@ class StyleGAN(nn.Module):
 
     def judge(self, x):
         "Logits (B,) of pictures (B, 3, S, S) that are disturbed first."
-        return self.discriminator(disturb(x, self.p))
+        return self.discriminator(ada_augment(x, self.p))
 
 # %% ../../nbs/25_stylegan.ipynb #11a931de
 class GanTrainer(Trainer):
     "Trains a `StyleGAN`: non-saturating loss, lazy R1, adaptive disturbance towards a mean sign of .6 (Karras et al. 2020b), moving average of the generator."
     def __init__(self,
-        gan, draw, out, budget, # as of `Trainer`; `draw` or `gather` gives dict(x=real pictures (B, 3, S, S))
+        gan, sample_batch, out, budget, # as of `Trainer`; `sample_batch` or `collate` gives dict(x=real pictures (B, 3, S, S))
         lr=2e-3,            # of both players
         gamma=.05,          # price of the discriminator's slope
         every=16,           # steps between two charges
@@ -291,7 +295,7 @@ class GanTrainer(Trainer):
     ):
         self.gamma, self.every, self.ada_images, self.memory, self.graph = gamma, every, ada_images, .5 ** (batch / half_life), None
         self.started = None # the step at which this process began
-        super().__init__(gan, draw, out, budget, lr, **kwargs)
+        super().__init__(gan, sample_batch, out, budget, lr, **kwargs)
 
     def prepare(self, rates, weight_decay):
         "Both players learn, each at its pace; the generator alone is averaged."
@@ -312,7 +316,7 @@ def move(self: GanTrainer, player, loss):
 
 # %% ../../nbs/25_stylegan.ipynb #5c077986
 @patch
-def moves(self: GanTrainer, real):
+def gan_step(self: GanTrainer, real):
     "One move of each player against pictures (B, 3, S, S); both see the same invented ones. Returns the detached numbers."
     gan = self.plain
     ws = gan.generator.mixed(len(real))
@@ -328,11 +332,11 @@ def moves(self: GanTrainer, real):
 # %% ../../nbs/25_stylegan.ipynb #8e5af53b
 @patch
 def recorded(self: GanTrainer, real):
-    "`moves`, on a single GPU replayed from a recording after the first steps."
-    if real.device.type != "cuda" or self.accelerator.num_processes > 1 or self.step - self.started < 20: return self.moves(real)
+    "`gan_step`, on a single GPU replayed from a recording after the first steps."
+    if real.device.type != "cuda" or self.accelerator.num_processes > 1 or self.step - self.started < 20: return self.gan_step(real)
     if self.graph is None:
         self.real, self.graph = real.clone(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph): self.told = self.moves(self.real)
+        with torch.cuda.graph(self.graph): self.told = self.gan_step(self.real)
     self.real.copy_(real)
     self.graph.replay()
     return {k: v.clone() for k, v in self.told.items()}
@@ -340,13 +344,13 @@ def recorded(self: GanTrainer, real):
 @patch
 def train_step(self: GanTrainer, drawn):
     "One move of each player; every so often R1 and a new `p`. Returns the batch size and the detached numbers."
-    gan, real, factor = self.plain, self.gather(drawn)["x"].to(self.accelerator.device), lr_factor(self.step, self.budget.fraction(self.step), decay=.2)
+    gan, real, factor = self.plain, self.collate(drawn)["x"].to(self.accelerator.device), lr_factor(self.step, self.budget.fraction(self.step), decay=.2)
     if self.started is None: self.started = self.step
     for group in self.optimiser.param_groups:
         if torch.is_tensor(group["lr"]): group["lr"].fill_(self.lr * group["rate"] * factor)
         else: group["lr"] = self.lr * group["rate"] * factor
     numbers = self.recorded(real)
-    if self.step % self.every == 0: numbers |= self.charge(real)
+    if self.step % self.every == 0: numbers |= self.r1_step(real)
     gan.p.add_(len(real) * self.accelerator.num_processes / self.ada_images * (numbers["sign"] - .6).sign()).clamp_(0, .8)
     self.step += 1
     self.ema.update(self.step)
@@ -354,9 +358,9 @@ def train_step(self: GanTrainer, drawn):
 
 # %% ../../nbs/25_stylegan.ipynb #5cd55490
 @patch
-def charge(self: GanTrainer, real):
+def r1_step(self: GanTrainer, real):
     "The lazy step of R1, in full precision; `r1` is the squared slope at real pictures."
-    penalty = r1_penalty(self.plain.discriminator, disturb(real, self.plain.p))
+    penalty = r1_penalty(self.plain.discriminator, ada_augment(real, self.plain.p))
     self.move(self.plain.discriminator, penalty * (self.gamma / 2 * self.every))
     return dict(r1=penalty.detach())
 
@@ -399,14 +403,14 @@ def load_stylegan(folder=None) -> Generator:
 
 # %% ../../nbs/25_stylegan.ipynb #fef56ec2
 def world_batches(folder, batch=32, size=64, real=(.6, .8), photos=.35, crowd=.5, among=lambda records: np.ones(len(records), bool)):
-    "`draw` and `gather` of a `GanTrainer` for the shards of a face world: half mirrored, the share `crowd` of them reshaped into other people. `among` says which of the records (a bool each)."
+    "`sample_batch` and `collate` of a `GanTrainer` for the shards of a face world: half mirrored, the share `crowd` of them reshaped into other people. `among` says which of the records (a bool each)."
     data = ImageShards(folder)
     ids = data.split("train")
     sampler, faces = BalancedSampler(data.records, ids[among(data.records)[ids]]), faces_of(data)
-    def draw(fraction, rng):
+    def sample_batch(fraction, rng):
         "Numbers only: which pictures, which of them mirrored, and who they become (0: themselves)."
         return sampler(batch, source_weights(fraction, real, photos), rng), rng.random(batch) < .5, rng.integers(1, 2**31, batch) * (rng.random(batch) < crowd)
-    def gather(drawn):
+    def collate(drawn):
         "The pictures (B, 3, size, size) that were drawn, as dict(x=...)."
         ids, mirrored, who = (torch.as_tensor(v) for v in drawn)
         x = F.interpolate(faces(ids.numpy()), size=size, mode="area")
@@ -414,15 +418,15 @@ def world_batches(folder, batch=32, size=64, real=(.6, .8), photos=.35, crowd=.5
         others = torch.nonzero(who)[:, 0]
         if len(others): x[others.to(x.device)] = reshape(x[others.to(x.device)], who[others])
         return dict(x=x)
-    return data, draw, gather
+    return data, sample_batch, collate
 
 # %% ../../nbs/25_stylegan.ipynb #0f9ae79b
 def train_gan(a):
     "The stage `train` of the command line."
-    _, draw, gather = world_batches(a.data, a.batch, 4 << (len(a.widths) - 1), crowd=a.crowd)
+    _, sample_batch, collate = world_batches(a.data, a.batch, 4 << (len(a.widths) - 1), crowd=a.crowd)
     torch.manual_seed(a.seed)
-    return GanTrainer(StyleGAN(a.widths), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, gamma=a.gamma, ada_images=a.ada_images, batch=a.batch, half_life=max(10_000, 300 * a.batch), precision=a.precision,
-                      report=gan_report(), gather=gather, seed=a.seed, workers=a.workers)
+    return GanTrainer(StyleGAN(a.widths), sample_batch, a.out, Budget(a.minutes, a.steps), lr=a.lr, gamma=a.gamma, ada_images=a.ada_images, batch=a.batch, half_life=max(10_000, 300 * a.batch), precision=a.precision,
+                      report=gan_report(), collate=collate, seed=a.seed, workers=a.workers)
 
 # %% ../../nbs/25_stylegan.ipynb #71186235
 @torch.no_grad()
@@ -441,7 +445,7 @@ def ganspace(generator, k=10, n=10_000):
 #: What a face may show, in the order of a reading; `neutral` has no direction.
 SHOWN = ("neutral", *SIX, "contempt")
 
-class Tower(nn.Module):
+class ConvTrunk(nn.Module):
     "Pictures (B, 3, S, S) -> n numbers each, (B, n), float32; S is 4 at the last of `widths` and doubles with each before."
     def __init__(self, n, widths, dense):
         super().__init__()
@@ -459,7 +463,7 @@ class Tower(nn.Module):
         x = self.look(x)[-1]
         with _exactly(x): return self.out(_leaky(self.dense(_full(x).flatten(1))))
 
-class Reader(Tower):
+class EmotionClassifier(ConvTrunk):
     "Pictures (B, 3, S, S) -> logits (B, len(SHOWN)) of what they show."
     def __init__(self, widths=(16, 32, 64, 128, 128), dense=96):
         super().__init__(len(SHOWN), widths, dense)
@@ -468,7 +472,7 @@ class Reader(Tower):
     def amounts(self, x): return self(x).softmax(1)
 
 # %% ../../nbs/25_stylegan.ipynb #fd56b333
-def claimed(record) -> torch.Tensor: # (len(SHOWN),), sums to 1
+def record_labels(record) -> torch.Tensor: # (len(SHOWN),), sums to 1
     "How much of each emotion a record of the face world says there is; a shade is its family at the shade's intensity, and what is missing to 1 is neutral."
     e, told = get_emotion(record["emotion"]), torch.zeros(len(SHOWN))
     name, full = (e.name, 1.) if e.name in SHOWN else (e.family, e.intensity)
@@ -495,19 +499,19 @@ class ReadingObjective(nn.Module):
 
     def forward(self, x, told):
         "Loss and numbers."
-        x = disturb(x, .5)
+        x = ada_augment(x, .5)
         x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < .3, F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear"), x)
         seen = self.reader(x)
         return F.cross_entropy(seen, told), dict(right=(seen.argmax(1) == told.argmax(1)).float().mean())
 
 # %% ../../nbs/25_stylegan.ipynb #53267fb5
 def save_tower(tower, folder, name):
-    "A `Reader` or `Encoder` as NAME.json and fp16 NAME.safetensors in `folder`."
+    "A `EmotionClassifier` or `Encoder` as NAME.json and fp16 NAME.safetensors in `folder`."
     _save_net(tower, folder, name, name)
 
-def load_reader(folder=None) -> Reader:
+def load_reader(folder=None) -> EmotionClassifier:
     "The reader of a folder (None: the embedded one). `StyleGANError` where there is none."
-    return _load_net(Reader, folder, "reader", "reader",
+    return _load_net(EmotionClassifier, folder, "reader", "reader",
                      "reader (reader.safetensors): teach one with `python -m emotion_synth.methods.stylegan reader --data FACEWORLD --out RUN`, which leaves it in RUN/reader.")
 
 # %% ../../nbs/25_stylegan.ipynb #bf133bd9
@@ -533,18 +537,18 @@ def _valid(data):
 
 def train_reader(a):
     "The stage `reader` of the command line."
-    data, draw, gather = world_batches(a.data, a.batch, a.size, crowd=a.crowd, among=unsmiling)
-    told, valid = torch.stack([claimed(r) for r in data.records]), _valid(data)
+    data, sample_batch, collate = world_batches(a.data, a.batch, a.size, crowd=a.crowd, among=unsmiling)
+    told, valid = torch.stack([record_labels(r) for r in data.records]), _valid(data)
     clear = valid[[float(t.max()) > .75 for t in told[valid]]]
     def labelled(drawn):
         "Pictures, and what is claimed of them."
-        faces = gather(drawn)["x"]
+        faces = collate(drawn)["x"]
         return dict(x=faces, told=told[torch.as_tensor(drawn[0])].to(faces.device))
-    return Trainer(ReadingObjective(Reader()), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, report=reader_report(_small_faces(data, clear, a.size), told[clear]),
-                   precision=a.precision, seed=a.seed, gather=labelled, workers=a.workers)
+    return Trainer(ReadingObjective(EmotionClassifier()), sample_batch, a.out, Budget(a.minutes, a.steps), lr=a.lr, report=reader_report(_small_faces(data, clear, a.size), told[clear]),
+                   precision=a.precision, seed=a.seed, collate=labelled, workers=a.workers)
 
 # %% ../../nbs/25_stylegan.ipynb #a5c96990
-class Encoder(Tower):
+class Encoder(ConvTrunk):
     "Pictures (B, 3, S, S) -> ws (B, num_ws, W). `mean` and `scale` (W,) are those of the cloud of w."
     def __init__(self, num_ws, w_dim, widths=(32, 64, 128, 192, 192), dense=256):
         super().__init__(num_ws * w_dim, widths, dense)
@@ -562,7 +566,7 @@ def make_encoder(generator, **kwargs) -> Encoder:
     return encoder
 
 # %% ../../nbs/25_stylegan.ipynb #9b90215a
-def leashes(encoder, ws):
+def w_regularisers(encoder, ws):
     "How far ws (B, num_ws, W) are from the mean of W, and from each other, as mean squares in units of the cloud's width."
     at = (ws - encoder.mean) / encoder.scale
     return at.square().mean(), (at - at.mean(1, keepdim=True)).square().mean()
@@ -581,7 +585,7 @@ class InversionObjective(nn.Module):
         told, own = self.encoder(torch.cat([made, x])).chunk(2)
         known = ((told - ws) / self.encoder.scale).square().mean()
         back = self.generator.synthesis(own, "const")
-        picture, (far, apart) = laplacian(back, x, weight=feature_weight(x.shape[-1], x.device)), leashes(self.encoder, own)
+        picture, (far, apart) = laplacian(back, x, weight=feature_weight(x.shape[-1], x.device)), w_regularisers(self.encoder, own)
         read = unlike(self.reader, back, x)
         return .3 * known + picture + .1 * read + .01 * far + .01 * apart, dict(known=known.detach(), psnr=psnr(back, x).mean().detach(), read=read.detach(), far=far.detach(), apart=apart.detach())
 
@@ -606,10 +610,10 @@ def encoder_report(valid):
 def train_encoder(a):
     "The stage `encoder` of the command line."
     generator, reader = load_stylegan(a.stylegan), load_reader(a.reader)
-    data, draw, gather = world_batches(a.data, a.batch, generator.size, crowd=a.crowd)
+    data, sample_batch, collate = world_batches(a.data, a.batch, generator.size, crowd=a.crowd)
     valid = _small_faces(data, np.random.default_rng(0).permutation(_valid(data))[:64], generator.size)
-    return Trainer(InversionObjective(make_encoder(generator), generator, reader), draw, a.out, Budget(a.minutes, a.steps), lr=a.lr, report=encoder_report(valid), precision=a.precision,
-                   seed=a.seed, gather=gather, workers=a.workers)
+    return Trainer(InversionObjective(make_encoder(generator), generator, reader), sample_batch, a.out, Budget(a.minutes, a.steps), lr=a.lr, report=encoder_report(valid), precision=a.precision,
+                   seed=a.seed, collate=collate, workers=a.workers)
 
 # %% ../../nbs/25_stylegan.ipynb #5e357be8
 def invert_faces(
@@ -632,7 +636,7 @@ def invert_faces(
             optimiser.param_groups[0]["lr"] = lr * (.5 + .5 * math.cos(math.pi * i / steps))
             with autocast(x.device): painted = generator.synthesis(ws_of(), "const")
             difference = laplacian(painted, x, weight=where)
-            loss = difference + sum(price * length for price, length in zip(leash, leashes(encoder, ws_of())))
+            loss = difference + sum(price * length for price, length in zip(leash, w_regularisers(encoder, ws_of())))
             at.grad, = torch.autograd.grad(loss, at)
             optimiser.step()
         return ws_of().detach().contiguous()
@@ -667,7 +671,7 @@ def conditional(direction, others):
 
 # %% ../../nbs/25_stylegan.ipynb #b0ece12b
 @dataclass(eq=False)
-class Compass:
+class EmotionDirections:
     "Directions of the emotions in W+."
     changes: torch.Tensor # (len(SHOWN), num_ws, W): from neutral to the full emotion
 
@@ -682,11 +686,11 @@ class Compass:
 
     def save(self, folder): write_atomic(Path(folder) / "directions.safetensors", save(dict(changes=self.changes.half().contiguous())))
 
-def load_compass(folder=None) -> Compass:
+def load_compass(folder=None) -> EmotionDirections:
     "The directions that lie beside a generator (None: the embedded ones). `StyleGANError` where there are none."
     path = (Path(folder) if folder else weights_dir("stylegan")) / "directions.safetensors"
     if not path.exists(): raise StyleGANError(f"{path.parent} holds no directions (directions.safetensors): find them with `python -m emotion_synth.methods.stylegan directions --stylegan {path.parent} --data FACEWORLD`.")
-    return Compass(load_file(path)["changes"].float())
+    return EmotionDirections(load_file(path)["changes"].float())
 
 # %% ../../nbs/25_stylegan.ipynb #75516117
 def pairs_of(emotions, series):
@@ -729,7 +733,7 @@ def plane_changes(generator, reader, n=4000, share=.1, apart=True):
     As long as the way between the means of the two. `apart`: made blind to the other emotions."""
     w = many_w(generator, n, seed=1)
     with torch.no_grad():
-        scores = torch.cat([reader(generator.synthesis(generator.everywhere(part), "const")).log_softmax(1) for part in progress_bar(w.split(250), "reading invented faces")])
+        scores = torch.cat([reader(generator.synthesis(generator.broadcast_ws(part), "const")).log_softmax(1) for part in progress_bar(w.split(250), "reading invented faces")])
     order, m, normals, lengths = scores.argsort(0), int(n * share), [], []
     for k in range(1, len(SHOWN)):
         chosen, shown = torch.cat([order[:m, k], order[-m:, k]]), torch.arange(2 * m, device=w.device) >= m
@@ -738,19 +742,19 @@ def plane_changes(generator, reader, n=4000, share=.1, apart=True):
     return torch.stack([torch.zeros_like(w[0]), *(l * n for l, n in zip(lengths, free))])[:, None].repeat(1, generator.synthesis.num_ws, 1)
 
 # %% ../../nbs/25_stylegan.ipynb #6587c2c3
-def stretch(generator, reader, compass, lengths=(.7, .85, 1., 1.25, 1.5, 2., 2.5, 3., 4.), n=48, sure=.95) -> Compass:
+def stretch(generator, reader, compass, lengths=(.7, .85, 1., 1.25, 1.5, 2., 2.5, 3., 4.), n=48, sure=.95) -> EmotionDirections:
     "The compass with every direction at the length at which invented faces, made neutral, are read as the emotion."
-    w = generator.everywhere(many_w(generator, n, 2, .7))
+    w = generator.broadcast_ws(many_w(generator, n, 2, .7))
     with torch.no_grad():
         calm, changes = w - compass.mixed(reader.amounts(generator.synthesis(w, "const"))), compass.changes.clone()
         for k in progress_bar(range(1, len(SHOWN)), "stretching"):
             read = [float(reader.amounts(generator.synthesis(calm + s * compass.changes[k], "const"))[:, k].mean()) for s in lengths]
             changes[k] *= next((s for s, r in zip(lengths, read) if r >= sure), lengths[int(np.argmax(read))])
-    return Compass(changes)
+    return EmotionDirections(changes)
 
 # %% ../../nbs/25_stylegan.ipynb #9ec26525
 @dataclass(eq=False)
-class Address:
+class WCode:
     "Where a face is: ws (1, num_ws, W), and the change (num_ws, W) that is the emotion it shows already."
     ws: torch.Tensor
     shown: torch.Tensor
@@ -770,17 +774,17 @@ class StyleGANEdit(Method):
     def to(self, device):
         "Move the networks and the directions to a device. Returns the method."
         for net in (self.generator, self.encoder, self.reader): net.to(device)
-        self.compass = Compass(self.compass.changes.to(device))
+        self.compass = EmotionDirections(self.compass.changes.to(device))
         return self
 
     def prepare(self, face):
-        "The `Address` of a face (3, H, W)."
+        "The `WCode` of a face (3, H, W)."
         x = F.interpolate(face[None].float().to(self.compass.changes), size=self.generator.size, mode="area" if face.shape[-1] >= self.generator.size else "bilinear")
         return self.place(invert_faces(self.generator, self.encoder, x, self.steps, self.space), x)
 
     def place(self, ws, x=None):
-        "The `Address` of ws (1, num_ws, W); what is shown is read from the picture x (1, 3, S, S), or from the generator's own."
-        with torch.no_grad(): return Address(ws, self.compass.mixed(self.reader.amounts(self.generator.synthesis(ws, "const") if x is None else x)[0]))
+        "The `WCode` of ws (1, num_ws, W); what is shown is read from the picture x (1, 3, S, S), or from the generator's own."
+        with torch.no_grad(): return WCode(ws, self.compass.mixed(self.reader.amounts(self.generator.synthesis(ws, "const") if x is None else x)[0]))
 
     def reconstruct(self, face, state=None): return self.paint((state or self.prepare(face)).ws, face.shape[-2:]).to(face.device)
 
@@ -805,15 +809,15 @@ def encode_all(encoder, faces, batch=128):
     "ws (N, num_ws, W) of faces (N, 3, S, S) at the generator's size."
     return torch.cat([encoder(x) for x in faces.split(batch)])
 
-def learn_compass(generator, encoder, reader, faces, emotions, series, along="pictures") -> Compass:
-    "A `Compass` from labelled faces (N, 3, S, S) at the generator's size; raises `StyleGANError` when something is missing."
+def learn_compass(generator, encoder, reader, faces, emotions, series, along="pictures") -> EmotionDirections:
+    "A `EmotionDirections` from labelled faces (N, 3, S, S) at the generator's size; raises `StyleGANError` when something is missing."
     if along not in ALONG: raise StyleGANError(f"{along!r} is no way to find directions: choose {' or '.join(ALONG)}.")
-    if along == "planes": return stretch(generator, reader, Compass(plane_changes(generator, reader)))
+    if along == "planes": return stretch(generator, reader, EmotionDirections(plane_changes(generator, reader)))
     if alone := set(range(1, len(SHOWN))) - set(pairs_of(emotions, series)[:, 0].tolist()):
         raise StyleGANError(f"No series shows {', '.join(SHOWN[k] for k in sorted(alone))} beside a neutral face: {along} needs series, or find directions along planes.")
     codes = encode_all(encoder, faces)
     changes = pair_changes(codes, emotions, series) if along == "pairs" else picture_changes(generator, encoder, reader, faces, codes, emotions, series)
-    return stretch(generator, reader, Compass(changes))
+    return stretch(generator, reader, EmotionDirections(changes))
 
 @patch
 def fit(self: StyleGANEdit, faces, emotions, series, along="pictures"):
@@ -831,7 +835,7 @@ def find_directions(a):
     told = {i: r for i in data.split("train") if (r := data.records[i]).get("series") and honest[i] and r["emotion"] in SHOWN and (r["emotion"] == "neutral" or .8 <= r.get("intensity", 1) <= 1.2)}
     faces = _small_faces(data, list(told), generator.size).to(device)
     compass = learn_compass(generator, encoder, reader, faces, [r["emotion"] for r in told.values()], [r["series"] for r in told.values()], a.along)
-    Compass(compass.changes.cpu()).save(a.stylegan)
+    EmotionDirections(compass.changes.cpu()).save(a.stylegan)
 
 # %% ../../nbs/25_stylegan.ipynb #61dc50b2
 def convert_nvidia(state) -> tuple: # (config, state dict) of a `Generator`

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['LONGEST_TOKEN', 'MOST_VECTORS', 'LARGEST_ROW', 'OBJECT_TEMPLATES', 'EMOTION_TEMPLATES', 'THE_REST', 'OBJECT_STYLE',
-           'PICKLES', 'PICKLED', 'FEWEST', 'WordError', 'word_token', 'LearntWord', 'add_word', 'rows_of',
-           'initial_word', 'learning', 'at_end', 'denoising_error', 'spread_timesteps', 'sentence', 'embed_each',
-           'Examples', 'make_examples', 'typical_std', 'renormalise', 'Recipe', 'WordLearner', 'swap_latents',
-           'HeldOut', 'save_word', 'load_word', 'default_init', 'learn_word', 'likeness', 'clip_eye', 'from_noise',
-           'TextualInversion', 'stored_word', 'read_faces', 'hold_out', 'word_sheet', 'Learnt', 'learn']
+           'PICKLES', 'PICKLED', 'MIN_PHOTOS', 'WordError', 'word_token', 'LearntWord', 'embedding_table', 'check_word',
+           'add_word', 'rows_of', 'initial_word', 'learning', 'at_end', 'denoising_error', 'spread_timesteps',
+           'sentence', 'embed_each', 'Examples', 'make_examples', 'typical_std', 'renormalise', 'Recipe', 'WordLearner',
+           'check_fits', 'swap_latents', 'HeldOut', 'save_word', 'load_word', 'default_init', 'learn_word', 'likeness',
+           'clip_image_features', 'from_noise', 'word_meaning', 'TextualInversion', 'stored_word', 'read_faces',
+           'hold_out', 'word_sheet', 'Learnt', 'learn']
 
 # %% ../../nbs/20_textual_inversion.ipynb #1a942efc
 import hashlib
@@ -33,7 +34,10 @@ from ..emotions import PROMPT_TEMPLATES, UnknownEmotion, get_emotion, prompt, vo
 from ..faces import FaceError, align, detect, pick
 from ..images import ImageError, load_image, save_image, show_sheet, to_image, write_atomic
 from .hspace import UNCALIBRATED, HSpaceEdit
-from .registry import register
+from ..method import register
+from ..old_names import old_names
+
+__getattr__ = old_names(__name__)
 
 # %% ../../nbs/20_textual_inversion.ipynb #21752630
 class WordError(ValueError):
@@ -95,7 +99,7 @@ class LearntWord:
     def __repr__(self): return f"LearntWord({self.token!r}, {len(self.vectors)} x {self.vectors.shape[1]})"
 
 # %% ../../nbs/20_textual_inversion.ipynb #92d2a210
-def _table(backbone):
+def embedding_table(backbone):
     if getattr(backbone, "text_encoder", None) is None: raise WordError("This model was trained without text, so it has no place for a word: take a text-conditional one such as face128.")
     return backbone.text_encoder.get_input_embeddings()
 
@@ -106,9 +110,9 @@ def _own(tokenizer, token):
     known = i is not None and (i != tokenizer.unk_token_id or token == tokenizer.unk_token)
     return token in tokenizer.all_special_tokens or known and i < tokenizer.vocab_size
 
-def _check_word(backbone, word):
+def check_word(backbone, word):
     "Refuse a word that this model cannot learn, before anything is changed."
-    width, needs = word.vectors.shape[1], _table(backbone).weight.shape[1]
+    width, needs = word.vectors.shape[1], embedding_table(backbone).weight.shape[1]
     if width != needs: raise WordError(f"{word.token} has vectors of {width} numbers, this model's words have {needs}: it was learnt on another model, learn it again on this one.")
     for token in word.tokens:
         if _own(backbone.tokenizer, token):
@@ -123,8 +127,8 @@ def add_word(
     """Teach a backbone a word; a word of the same name is replaced and every other row stays as it is, bit for bit.
 
     `WordError` where the widths differ, and where the model has this word itself."""
-    _check_word(backbone, word)
-    table, encoder, tokenizer = _table(backbone), backbone.text_encoder, backbone.tokenizer
+    check_word(backbone, word)
+    table, encoder, tokenizer = embedding_table(backbone), backbone.text_encoder, backbone.tokenizer
     tokenizer.add_tokens(list(word.tokens))
     if len(tokenizer) > table.num_embeddings:
         with torch.random.fork_rng(): table = encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -137,7 +141,7 @@ def _ids(backbone, text): return backbone.tokenizer(text, add_special_tokens=Fal
 
 def rows_of(backbone, text) -> torch.Tensor: # (tokens, D) float32
     "The table's rows of the words of a text, copied."
-    return _table(backbone).weight[_ids(backbone, text)].detach().float().clone()
+    return embedding_table(backbone).weight[_ids(backbone, text)].detach().float().clone()
 
 # %% ../../nbs/20_textual_inversion.ipynb #6ae1ca64
 def initial_word(
@@ -163,7 +167,7 @@ def learning(
     def put(module, args, out):
         for i, row in zip(ids, rows): out = torch.where((args[0] == i)[..., None], row.to(out), out)
         return out
-    handle = _table(backbone).register_forward_hook(put)
+    handle = embedding_table(backbone).register_forward_hook(put)
     try: yield
     finally: handle.remove()
 
@@ -250,7 +254,7 @@ def make_examples(
 def typical_std(backbone) -> float:
     "Mean standard deviation of a row, over the words of our prompts that are one token."
     one = [i[0] for i in (_ids(backbone, w) for w in vocabulary()) if len(i) == 1]
-    return float(_table(backbone).weight[one].detach().float().std(1).mean())
+    return float(embedding_table(backbone).weight[one].detach().float().std(1).mean())
 
 @torch.no_grad()
 def renormalise(rows, std, pull=.1):
@@ -292,7 +296,7 @@ class WordLearner:
         self.std, self.top = typical_std(backbone), top_timestep(backbone.alphas_cumprod.float())
         self.optimiser = torch.optim.AdamW([self.rows], lr=self.recipe.rate * self.std, weight_decay=0.)
         self.step, self.losses, self.scores, self.best = 0, [], [], None
-        _check_fits(backbone, [self.sentence(i, t) for i in range(len(examples.shows)) for t in recipe.templates])
+        check_fits(backbone, [self.sentence(i, t) for i in range(len(examples.shows)) for t in recipe.templates])
 
     def sentence(self, i, template):
         "What is said about picture `i`."
@@ -300,7 +304,7 @@ class WordLearner:
         return sentence(feeling, THE_REST if self.contrast else self.examples.subjects[i], template)
 
 # %% ../../nbs/20_textual_inversion.ipynb #4ba48cdf
-def _check_fits(backbone, sentences):
+def check_fits(backbone, sentences):
     longest = max(len(backbone.tokenizer(s).input_ids) for s in set(sentences))
     room = backbone.tokenizer.model_max_length
     if longest > room: raise WordError(f"With this word a sentence has {longest} tokens and the model reads {room}: learn fewer vectors or use shorter templates.")
@@ -559,7 +563,7 @@ def likeness(
     way = end - start
     return lambda faces: ((features(faces) - start) @ way / way.square().sum().clamp(min=1e-12)).clamp(0, 1)
 
-def clip_eye(folder="face128"):
+def clip_image_features(folder="face128"):
     "Features for `likeness`: unit vectors of the CLIP that lies beside a model's words; faces of any size."
     from emotion_synth.diffusion.training import clip_features
     clip = load_clip(folder)
@@ -585,7 +589,7 @@ def from_noise(
     return Inversion(backbone, noise, timesteps(num_inference_steps, len(alphas), top_timestep(alphas)), cond, "drawn")
 
 # %% ../../nbs/20_textual_inversion.ipynb #16962c1a
-def _meaning(name):
+def word_meaning(name):
     "The key of an emotion or a learnt word: the emotion's canonical name where there is one."
     text = str(getattr(name, "name", name)).strip().strip("<>").lower()
     try: return get_emotion(text).name
@@ -620,12 +624,12 @@ class TextualInversion(HSpaceEdit):
         "Teach the method a `LearntWord`, or the word in a file; returns the method."
         word = _users_word(word)
         add_word(self.backbone, word)
-        self.words[_meaning(word.name)] = word
+        self.words[word_meaning(word.name)] = word
         return self
 
     def sentence(self, emotion):
         "What is said for an emotion: with its learnt word, else as `emotions.prompt` says it. `UnknownEmotion` for neither."
-        word = self.words.get(_meaning(emotion))
+        word = self.words.get(word_meaning(emotion))
         return sentence(word, self.subject) if word else prompt(emotion, subject=self.subject)
 
     def edit(self, face, emotion, strength=1., state=None):
@@ -643,15 +647,15 @@ class TextualInversion(HSpaceEdit):
 @patch
 def raw_direction(self: TextualInversion, emotion):
     "The sentence of an emotion as a `Direction`, before calibration."
-    return Direction(_meaning(emotion), ((1., Word(self.sentence(emotion))),))
+    return Direction(word_meaning(emotion), ((1., Word(self.sentence(emotion))),))
 
 @patch
 def calibration(self: TextualInversion, emotion):
     "As in `HSpaceEdit`; a learnt word outside the taxonomy is uncalibrated."
     if isinstance(emotion, Direction): return HSpaceEdit.calibration(self, emotion)
-    try: return HSpaceEdit.calibration(self, _meaning(emotion))
+    try: return HSpaceEdit.calibration(self, word_meaning(emotion))
     except UnknownEmotion:
-        if _meaning(emotion) in self.words: return UNCALIBRATED
+        if word_meaning(emotion) in self.words: return UNCALIBRATED
         raise
 
 @patch
@@ -699,13 +703,13 @@ def hold_out(faces) -> tuple: # (to learn from, to score with)
     return (faces[~back], faces[back]) if back.any() else (faces, faces)
 
 # %% ../../nbs/20_textual_inversion.ipynb #defa025e
-FEWEST = 3
+MIN_PHOTOS = 3
 
 def _enough(name, usable, why=""):
     "Refuse to learn from next to nothing."
-    if usable >= FEWEST: return
+    if usable >= MIN_PHOTOS: return
     photos = f"{usable} usable photo{'s' * (usable != 1)}"
-    raise WordError(f"{photos} cannot teach '{name}': give at least {FEWEST}, better 20, of different people.{why}")
+    raise WordError(f"{photos} cannot teach '{name}': give at least {MIN_PHOTOS}, better 20, of different people.{why}")
 
 def _enough_files(name, photos):
     "The same, before anything is opened: a file that is there twice counts once."
@@ -719,8 +723,8 @@ def _enough_files(name, photos):
 
 def _eye(backbone):
     "(features for `likeness`, whether they are the model's own); (None, False) where no CLIP of ours is at hand."
-    if (find_weights(backbone) / "clip").is_dir(): return clip_eye(backbone), True
-    return (clip_eye("face128") if (weights_dir("face128") / "clip").is_dir() else None), False
+    if (find_weights(backbone) / "clip").is_dir(): return clip_image_features(backbone), True
+    return (clip_image_features("face128") if (weights_dir("face128") / "clip").is_dir() else None), False
 
 # %% ../../nbs/20_textual_inversion.ipynb #a0f3509d
 @torch.no_grad()
@@ -774,7 +778,7 @@ def learn(
         raise WordError(f"A word has 1 to {MOST_VECTORS} vectors, not {vectors}: choose a number between.")
     _enough_files(name, photos)
     model = Backbone.from_pretrained(backbone)
-    _table(model)
+    embedding_table(model)
     faces, left_out = read_faces(photos, model.face_size, once=True)
     _enough(name, len(faces), "".join(f" {photo}: {why}" for photo, why in list(left_out.items())[:1]))
     plain, without = read_faces(neutral, model.face_size, once=True)

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..data.faceworld import BASIC
-from ..data.landmarks import _mirror
+from ..geometry.landmarks import mirror_landmarks
 from ..diffusion.backbone import weights_dir
 from ..diffusion.inversion import progress_bar
 from ..diffusion.training import (BalancedSampler, Budget, ImageShards, Trainer, TrainingError, augment, faces_of, feature_weight,
@@ -33,7 +33,7 @@ from ..faces import Alignment, face_mask, transfer
 from ..images import to_array, to_image, to_tensor
 from .hspace import movement_score
 from .morph import Morph
-from .registry import Method, register
+from ..method import Method, register
 
 # %% ../../nbs/24_vae.ipynb #59bf5553
 class VAEError(ValueError):
@@ -462,12 +462,12 @@ def vae_report(valid):
 
 # %% ../../nbs/24_vae.ipynb #136e9311
 def lessons(data):
-    "`gather` of a `Trainer`: faces of `ImageShards`, half mirrored, in changing light, and their landmarks in standard deviations from the mean face, where the shards know them."
+    "`collate` of a `Trainer`: faces of `ImageShards`, half mirrored, in changing light, and their landmarks in standard deviations from the mean face, where the shards know them."
     faces, known = faces_of(data), data.landmarks()
     if known is not None:
-        points, order = torch.from_numpy(known), torch.from_numpy(_mirror())
+        points, order = torch.from_numpy(known), torch.from_numpy(mirror_landmarks())
         middle, spread = points.mean(0), points.std(0).clamp(min=.1)
-    def gather(drawn):
+    def collate(drawn):
         "Faces (B, 3, H, W) and landmarks (B, 478, 2)."
         x, mirrored = faces(drawn["ids"]), torch.rand(len(drawn["ids"])) < .5
         made = dict(x=augment(x, mirrored.to(x.device)))
@@ -475,19 +475,19 @@ def lessons(data):
         at = points[drawn["ids"]]
         at = torch.where(mirrored[:, None, None], (at * torch.tensor([-1., 1.]) + torch.tensor([x.shape[-1] - 1., 0.]))[:, order], at)
         return made | dict(points=((at - middle) / spread).to(x.device))
-    return gather
+    return collate
 
 # %% ../../nbs/24_vae.ipynb #0965222e
 def make_trainer(data, objective, out, minutes=None, steps=None, batch=16, lr=1e-3, seed=0, precision="auto"):
     "A `Trainer` of an objective on `ImageShards`: renders early, real faces more and more."
-    sampler, gather = BalancedSampler(data.records, data.split("train")), lessons(data)
+    sampler, collate = BalancedSampler(data.records, data.split("train")), lessons(data)
     valid = data.split("valid") if len(data.split("valid")) else data.split("train")
     valid = [i for i in valid if data.records[i]["source"] != "render"] or list(valid)
-    def draw(fraction, rng):
+    def sample_batch(fraction, rng):
         ids = sampler(batch, source_weights(fraction, (.6, .95), .3), rng)
         return dict(ids=torch.from_numpy(ids))
     shown = to_batch(data.images(np.random.default_rng(0).permutation(valid)[:64]))
-    return Trainer(objective, draw, out, Budget(minutes, steps), lr=lr, precision=precision, seed=seed, gather=gather, report=vae_report(shown))
+    return Trainer(objective, sample_batch, out, Budget(minutes, steps), lr=lr, precision=precision, seed=seed, collate=collate, report=vae_report(shown))
 
 # %% ../../nbs/24_vae.ipynb #4ae63f1b
 def calm_faces(data, n=12, split="train"):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['N_MESH', 'N_FRL', 'RADII', 'ANCHORS', 'Cascade', 'gradient_channels', 'look', 'random_similarities', 'augment',
            'shape_space', 'ridge', 'train_cascade', 'save_cascade', 'landmark_cascade', 'mirror_order',
-           'at_landmark_size', 'landmarks', 'photo_landmarks']
+           'mirror_landmarks', 'at_landmark_size', 'landmarks', 'photo_landmarks']
 
 # %% ../../nbs/03a_landmarks.ipynb #ccbac5ec
 import os
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
-from .heads import WEIGHTS, statistical_head
+from .head import WEIGHTS, statistical_head
 from ..faces import FACE_SIZE, alignment, crop_pixels, detect, pick
 from ..images import rgb_array
 
@@ -139,7 +139,7 @@ def mirror_order(points):
     return np.r_[order, 473, 476, 475, 474, 477, 468, 471, 470, 469, 472]
 
 @cache
-def _mirror():
+def mirror_landmarks():
     "The permutation of the statistical head's mean with open mouth and eyes: closed lips lie on each other."
     h = statistical_head(); p = h.landmarks @ h.shape((), {"MouthOpen": 1., "ReyeOpen": 1., "LeyeOpen": 1.})
     return mirror_order(p[:, :2] * [1, -1])
@@ -163,7 +163,7 @@ def at_landmark_size(face):
 def landmarks(face):
     "478 points (478, 2) px of a tight face crop: tensor (3, 128, 128) in [-1, 1] or array (128, 128, 3) uint8; of a batch (B, 3, 128, 128): (B, 478, 2)."
     if getattr(face, "ndim", 3) == 4: return np.stack([landmarks(f) for f in face])
-    a, c = _uint8(face), landmark_cascade(); p = c.points(a); q = c.points(np.ascontiguousarray(a[:, ::-1]))[_mirror()]
+    a, c = _uint8(face), landmark_cascade(); p = c.points(a); q = c.points(np.ascontiguousarray(a[:, ::-1]))[mirror_landmarks()]
     q[:, 0] = FACE_SIZE - 1 - q[:, 0]
     return (p + q) / 2
 
