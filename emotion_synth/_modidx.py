@@ -2998,6 +2998,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'emotion_synth/old_names.py'),
                                          'emotion_synth.old_names.OldModules.find_spec': ( 'old_names.html#oldmodules.find_spec',
                                                                                            'emotion_synth/old_names.py'),
+                                         'emotion_synth.old_names._exists': ('old_names.html#_exists', 'emotion_synth/old_names.py'),
                                          'emotion_synth.old_names._homes': ('old_names.html#_homes', 'emotion_synth/old_names.py'),
                                          'emotion_synth.old_names.install': ('old_names.html#install', 'emotion_synth/old_names.py'),
                                          'emotion_synth.old_names.old_names': ('old_names.html#old_names', 'emotion_synth/old_names.py')}}}

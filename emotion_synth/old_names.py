@@ -39,19 +39,24 @@ NAMES = {
 }
 
 # %% ../nbs/00a_old_names.ipynb #7fcd117d
+def _exists(module):
+    "Whether there is a module of this full name."
+    try: return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError: return False  # its package is missing
+
 def _homes(module):
     "The modules of the first table that exist, as full names."
-    names = [f"emotion_synth.{name}" for name in MODULES.get(module, ())]
-    return [name for name in names if importlib.util.find_spec(name) is not None]
+    return [name for name in (f"emotion_synth.{m}" for m in MODULES.get(module, ())) if _exists(name)]
 
 def old_names(
     module, # its full name, `emotion_synth.editor`; what a module gives as `__name__`
 ):
     "A `__getattr__` for a module: finds its old names under their new ones. The next release drops them."
     def find(name):
+        if name.startswith("__"): raise AttributeError(f"module {module!r} has no attribute {name!r}")
         new = NAMES.get(name, name)
         homes = _homes(module.removeprefix("emotion_synth.")) or [module]
-        for home in homes if not name.startswith("__") else ():
+        for home in homes:
             found = vars(importlib.import_module(home)).get(new)
             if found is None or home == module and new == name: continue
             warnings.warn(f"{module}.{name} is {home}.{new} now: the old name goes with the next release.",
