@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 # %% ../nbs/00a_old_names.ipynb #d4fe5412
@@ -19,8 +21,8 @@ MODULES = {
     "data.heads": ("geometry.head",),
     "data.landmarks": ("geometry.landmarks",),
     "data.portraits": ("geometry.anatomy", "geometry.portrait", "geometry.warp", "geometry.paint"),
-    "diffusion.training": ("training.trainer", "training.shards", "training.losses", "training.autoencoder", "training.text",
-                           "training.unet", "training.latents", "training.face128"),
+    "diffusion.training": ("training.trainer", "training.shards", "training.losses", "training.autoencoder",
+                           "training.text", "training.unet", "training.latents", "training.face128"),
     "diffusion.hspace": ("diffusion.hook", "diffusion.direction", "diffusion.direction_files", "diffusion.calibration"),
 }
 #: Old name -> new name, wherever it is looked for.
@@ -31,7 +33,8 @@ NAMES = {
     "Lesson": "TrainingPlan", "SETTLED": "SELF_SCALED", "TWINS": "CONFUSABLE_PAIRS", "apart": "separate_confusable",
     "SAID": "PROMPT_STRENGTH", "arrival": "known_reconstruction", "FaceWalk": "FaceInversion",
     "RestingBlock": "SkippedBlock", "rest_outer": "skip_outer_blocks", "lock_text": "freeze_text_encoder",
-    "claims": "caption_labels", "crowd": "add_synthetic_people", "couples": "share_within_pairs", "Draws": "BatchStream",
+    "claims": "caption_labels", "crowd": "add_synthetic_people", "couples": "share_within_pairs",
+    "Draws": "BatchStream",
     "Compass": "EmotionDirections", "Address": "WCode", "leashes": "w_regularisers", "Tower": "ConvTrunk",
     "Reader": "EmotionClassifier", "claimed": "record_labels", "disturb": "ada_augment", "Recent": "LRUCache",
     "Ready": "PreparedFace", "follows": "supports_directions", "Sitter": "Person", "FEWEST": "MIN_PHOTOS",
@@ -49,8 +52,8 @@ def _homes(module):
     return [name for name in (f"emotion_synth.{m}" for m in MODULES.get(module, ())) if _exists(name)]
 
 def old_names(
-    module, # its full name, `emotion_synth.editor`; what a module gives as `__name__`
-):
+    module: str, # its full name, `emotion_synth.editor`; what a module gives as `__name__`
+) -> Callable:   # name -> what it means; `AttributeError` for a name that never was
     "A `__getattr__` for a module: finds its old names under their new ones. The next release drops them."
     def find(name):
         if name.startswith("__"): raise AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -69,22 +72,24 @@ def old_names(
 class OldModules:
     "A finder and loader of the modules in the first table."
     @classmethod
-    def find_spec(cls, name, path=None, target=None):
+    def find_spec(cls, name: str, path=None, target=None) -> ModuleSpec | None:
         "A spec for an old module; None for all others, and while none of the new ones exists."
         old = name.removeprefix("emotion_synth.")
         if old == name or old not in MODULES or not _homes(old): return None
         return importlib.util.spec_from_loader(name, cls)
 
     @staticmethod
-    def create_module(spec): return ModuleType(spec.name)
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        "An empty module."
+        return ModuleType(spec.name)
 
     @staticmethod
-    def exec_module(module):
+    def exec_module(module: ModuleType) -> None:
         "Give the empty module its `__getattr__`, and the names that `import *` takes."
         homes = [importlib.import_module(name) for name in _homes(module.__name__.removeprefix("emotion_synth."))]
         module.__getattr__ = old_names(module.__name__)
         module.__all__ = [name for home in homes for name in getattr(home, "__all__", ())]
 
-def install():
+def install() -> None:
     "Put the finder behind all others; a second time changes nothing."
     if OldModules not in sys.meta_path: sys.meta_path.append(OldModules)
