@@ -18,8 +18,8 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys(
 install()  # modules of an earlier release, chapter 00a
 
 # %% ../nbs/53_package.ipynb #aabb78ad
-_HOME = {"Editor": "editor", "Edit": "editor", "Emotion": "emotions", "Direction": "diffusion.hspace",
-         "load_direction": "diffusion.hspace", "load_image": "images", "get_method": "method"}
+_HOME = {"Editor": "editor", "Edit": "editor", "Emotion": "emotions", "Direction": "diffusion.direction_files",
+         "load_direction": "diffusion.direction_files", "load_image": "images", "get_method": "method"}
 _all_ = ["Editor", "Edit", "Emotion", "Direction", "load_direction", "load_image", "get_method"]
 
 def __getattr__(name):

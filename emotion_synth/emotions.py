@@ -10,6 +10,7 @@ __all__ = ['EMOTIONS', 'EKMAN', 'SIX', 'MIKELS', 'PETALS', 'PLUTCHIK', 'DYADS', 
 # %% ../nbs/00_emotions.ipynb #549f556a
 import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # %% ../nbs/00_emotions.ipynb #ad78e75d
@@ -27,55 +28,59 @@ class Emotion:
     theories: tuple   # which of "ekman", "plutchik", "mikels", "project" name it
 
 # %% ../nbs/00_emotions.ipynb #b8c549fc
+#: Who names an emotion, by its letter in the table.
+_THEORIES = {"E": "ekman", "P": "plutchik", "M": "mikels", "O": "project"}
 _TABLE = """
-neutral       | neutral       | neutrality    | calm,expressionless,blank                       |  .00  .00 | neutral  1.0 | ekman
-joy           | joyful        | joy           | happy,happiness,glad,cheerful,smiling,smile     |  .81  .51 | joy      1.0 | ekman plutchik
-sadness       | sad           | sadness       | unhappy,sorrow,sorrowful                        | -.63 -.27 | sadness  1.0 | ekman plutchik mikels
-anger         | angry         | anger         | mad,cross                                       | -.51  .59 | anger    1.0 | ekman plutchik mikels
-surprise      | surprised     | surprise      | astonished,astonishment,surprising              |  .40  .67 | surprise 1.0 | ekman plutchik
-fear          | fearful       | fear          | afraid,scared,frightened                        | -.64  .60 | fear     1.0 | ekman plutchik mikels
-disgust       | disgusted     | disgust       | revulsion,repulsed                              | -.60  .35 | disgust  1.0 | ekman plutchik mikels
-contempt      | contemptuous  | contempt      | scorn,scornful,disdain,disdainful,smug          | -.50  .15 | contempt 1.0 | ekman
+neutral  | neutral      | neutrality | calm,expressionless,blank                   |  .00  .00 | neutral  1.0 | E
+joy      | joyful       | joy        | happy,happiness,glad,cheerful,smiling,smile |  .81  .51 | joy      1.0 | EP
+sadness  | sad          | sadness    | unhappy,sorrow,sorrowful                    | -.63 -.27 | sadness  1.0 | EPM
+anger    | angry        | anger      | mad,cross                                   | -.51  .59 | anger    1.0 | EPM
+surprise | surprised    | surprise   | astonished,astonishment,surprising          |  .40  .67 | surprise 1.0 | EP
+fear     | fearful      | fear       | afraid,scared,frightened                    | -.64  .60 | fear     1.0 | EPM
+disgust  | disgusted    | disgust    | revulsion,repulsed                          | -.60  .35 | disgust  1.0 | EPM
+contempt | contemptuous | contempt   | scorn,scornful,disdain,disdainful,smug      | -.50  .15 | contempt 1.0 | E
 """
 
 # %% ../nbs/00_emotions.ipynb #f2533da9
 _TABLE += """
-serenity      | serene        | serenity      | peaceful,tranquil                               |  .62 -.15 | joy       .4 | plutchik
-ecstasy       | ecstatic      | ecstasy       | elated,elation,overjoyed                        |  .88  .75 | joy      1.2 | plutchik
-acceptance    | accepting     | acceptance    | accepted                                        |  .38 -.10 | joy      .15 | plutchik
-trust         | trusting      | trust         | trustful,confiding                              |  .55  .05 | joy       .3 | plutchik
-admiration    | admiring      | admiration    | adoring,adoration                               |  .68  .30 | joy       .6 | plutchik
-apprehension  | apprehensive  | apprehension  | worried,worry,uneasy,nervous,anxious            | -.38  .38 | fear      .5 | plutchik
-terror        | terrified     | terror        | horrified,horror,panic,panicked                 | -.75  .85 | fear     1.2 | plutchik
-distraction   | distracted    | distraction   | unfocused,uncertain                             |  .05  .30 | surprise  .4 | plutchik
-amazement     | amazed        | amazement     | astounded,stunned                               |  .45  .88 | surprise 1.2 | plutchik
-pensiveness   | pensive       | pensiveness   | wistful,melancholy                              | -.28 -.30 | sadness   .4 | plutchik
-grief         | grieving      | grief         | despairing,heartbroken,mourning                 | -.88 -.20 | sadness  1.2 | plutchik
-boredom       | bored         | boredom       | weary                                           | -.40 -.55 | sadness   .3 | plutchik
-loathing      | revolted      | loathing      | nauseated,sickened                              | -.78  .48 | disgust  1.2 | plutchik
-annoyance     | annoyed       | annoyance     | displeased,bothered                             | -.38  .26 | anger     .5 | plutchik
-rage          | furious       | rage          | enraged,fury,raging                             | -.62  .86 | anger    1.2 | plutchik
-interest      | interested    | interest      | curious,attentive                               |  .30  .20 | surprise .25 | plutchik
-anticipation  | expectant     | anticipation  | anticipating,expecting,expectation              |  .38  .42 | surprise  .4 | plutchik
-vigilance     | vigilant      | vigilance     | alert,watchful                                  |  .20  .72 | surprise  .6 | plutchik
+serenity     | serene       | serenity     | peaceful,tranquil                    |  .62 -.15 | joy       .4 | P
+ecstasy      | ecstatic     | ecstasy      | elated,elation,overjoyed             |  .88  .75 | joy      1.2 | P
+acceptance   | accepting    | acceptance   | accepted                             |  .38 -.10 | joy      .15 | P
+trust        | trusting     | trust        | trustful,confiding                   |  .55  .05 | joy       .3 | P
+admiration   | admiring     | admiration   | adoring,adoration                    |  .68  .30 | joy       .6 | P
+apprehension | apprehensive | apprehension | worried,worry,uneasy,nervous,anxious | -.38  .38 | fear      .5 | P
+terror       | terrified    | terror       | horrified,horror,panic,panicked      | -.75  .85 | fear     1.2 | P
+distraction  | distracted   | distraction  | unfocused,uncertain                  |  .05  .30 | surprise  .4 | P
+amazement    | amazed       | amazement    | astounded,stunned                    |  .45  .88 | surprise 1.2 | P
+pensiveness  | pensive      | pensiveness  | wistful,melancholy                   | -.28 -.30 | sadness   .4 | P
+grief        | grieving     | grief        | despairing,heartbroken,mourning      | -.88 -.20 | sadness  1.2 | P
+boredom      | bored        | boredom      | weary                                | -.40 -.55 | sadness   .3 | P
+loathing     | revolted     | loathing     | nauseated,sickened                   | -.78  .48 | disgust  1.2 | P
+annoyance    | annoyed      | annoyance    | displeased,bothered                  | -.38  .26 | anger     .5 | P
+rage         | furious      | rage         | enraged,fury,raging                  | -.62  .86 | anger    1.2 | P
+interest     | interested   | interest     | curious,attentive                    |  .30  .20 | surprise .25 | P
+anticipation | expectant    | anticipation | anticipating,expecting,expectation   |  .38  .42 | surprise  .4 | P
+vigilance    | vigilant     | vigilance    | alert,watchful                       |  .20  .72 | surprise  .6 | P
 """
 
 # %% ../nbs/00_emotions.ipynb #74bc2fc4
 _TABLE += """
-amusement     | amused        | amusement     | laughing,laughter,entertained                   |  .70  .40 | joy       .8 | mikels
-awe           | awed          | awe           | wonder,awestruck                                |  .30  .55 | surprise  .7 | mikels
-contentment   | contented     | contentment   | content,satisfied,satisfaction,pleased          |  .72 -.05 | joy       .5 | mikels
-excitement    | excited       | excitement    | thrilled,enthusiastic,enthusiasm                |  .65  .76 | joy      1.1 | mikels
-irritation    | irritated     | irritation    | irritable,grumpy                                | -.46  .42 | anger     .6 | project
-contemplation | contemplative | contemplation | thoughtful,pondering,reflective                 |  .05 -.28 | neutral   .5 | project
+amusement     | amused        | amusement     | laughing,laughter,entertained          |  .70  .40 | joy       .8 | M
+awe           | awed          | awe           | wonder,awestruck                       |  .30  .55 | surprise  .7 | M
+contentment   | contented     | contentment   | content,satisfied,satisfaction,pleased |  .72 -.05 | joy       .5 | M
+excitement    | excited       | excitement    | thrilled,enthusiastic,enthusiasm       |  .65  .76 | joy      1.1 | M
+irritation    | irritated     | irritation    | irritable,grumpy                       | -.46  .42 | anger     .6 | O
+contemplation | contemplative | contemplation | thoughtful,pondering,reflective        |  .05 -.28 | neutral   .5 | O
 """
 
 # %% ../nbs/00_emotions.ipynb #70bf5a0d
 def _row(line):
+    "The `Emotion` of one line of the table."
     name, adjective, noun, aliases, place, face, theories = (cell.strip() for cell in line.split("|"))
     valence, arousal = map(float, place.split())
     family, intensity = face.split()
-    return Emotion(name, adjective, noun, tuple(aliases.split(",")), valence, arousal, family, float(intensity), tuple(theories.split()))
+    return Emotion(name, adjective, noun, tuple(aliases.split(",")), valence, arousal, family, float(intensity),
+                   tuple(_THEORIES[letter] for letter in theories))
 
 # %% ../nbs/00_emotions.ipynb #bc59bb1e
 #: Every emotion of the taxonomy by its canonical name.
@@ -120,24 +125,33 @@ def _nearest_words(word, n=3):
 
 # %% ../nbs/00_emotions.ipynb #3a54a4b8
 #: Plutchik's 24 dyads: blend -> the two petals it mixes (primary, secondary, then tertiary; Plutchik 2001).
-DYADS = {"love": ("joy", "trust"), "submission": ("trust", "fear"), "awe": ("fear", "surprise"), "disapproval": ("surprise", "sadness"),
-         "remorse": ("sadness", "disgust"), "contempt": ("disgust", "anger"), "aggressiveness": ("anger", "anticipation"), "optimism": ("anticipation", "joy"),
-         "guilt": ("joy", "fear"), "curiosity": ("trust", "surprise"), "despair": ("fear", "sadness"), "unbelief": ("surprise", "disgust"),
-         "envy": ("sadness", "anger"), "cynicism": ("disgust", "anticipation"), "pride": ("anger", "joy"), "hope": ("anticipation", "trust"),
-         "delight": ("joy", "surprise"), "sentimentality": ("trust", "sadness"), "shame": ("fear", "disgust"), "outrage": ("surprise", "anger"),
-         "pessimism": ("sadness", "anticipation"), "morbidness": ("disgust", "joy"), "dominance": ("anger", "trust"), "anxiety": ("anticipation", "fear")}
+DYADS = {
+    "love": ("joy", "trust"), "submission": ("trust", "fear"), "awe": ("fear", "surprise"),
+    "disapproval": ("surprise", "sadness"), "remorse": ("sadness", "disgust"), "contempt": ("disgust", "anger"),
+    "aggressiveness": ("anger", "anticipation"), "optimism": ("anticipation", "joy"), "guilt": ("joy", "fear"),
+    "curiosity": ("trust", "surprise"), "despair": ("fear", "sadness"), "unbelief": ("surprise", "disgust"),
+    "envy": ("sadness", "anger"), "cynicism": ("disgust", "anticipation"), "pride": ("anger", "joy"),
+    "hope": ("anticipation", "trust"), "delight": ("joy", "surprise"), "sentimentality": ("trust", "sadness"),
+    "shame": ("fear", "disgust"), "outrage": ("surprise", "anger"), "pessimism": ("sadness", "anticipation"),
+    "morbidness": ("disgust", "joy"), "dominance": ("anger", "trust"), "anxiety": ("anticipation", "fear")}
 
 # %% ../nbs/00_emotions.ipynb #49149aae
 def _unknown(word):
+    "The sentence about a word that names no emotion."
     listing = "`emotion-synth emotions` lists them all."
-    if not isinstance(word, str): return f"An emotion is a name such as 'joy', not something of type {type(word).__name__}: {listing}"
-    if dyad := DYADS.get(_key(word)): return f"'{word}' is a blend of {dyad[0]} and {dyad[1]}, not an emotion of its own: ask for one of the two, or blend them. {listing}"
+    if not isinstance(word, str):
+        return f"An emotion is a name such as 'joy', not something of type {type(word).__name__}: {listing}"
+    if dyad := DYADS.get(_key(word)):
+        return (f"'{word}' is a blend of {dyad[0]} and {dyad[1]}, not an emotion of its own: "
+                f"ask for one of the two, or blend them. {listing}")
     near = ", ".join(_nearest_words(word))
-    return f"'{word}' is not a known emotion: " + (f"did you mean {near}? {listing}" if near else f"try {', '.join(SIX)}; {listing}")
+    hint = f"did you mean {near}? {listing}" if near else f"try {', '.join(SIX)}; {listing}"
+    return f"'{word}' is not a known emotion: {hint}"
 
 # %% ../nbs/00_emotions.ipynb #21e699f8
 def get_emotion(
-    name,  # a name, adjective, noun or alias (case, spaces and hyphens do not matter), or an `Emotion`
+    # a name, adjective, noun or alias (case, spaces and hyphens do not matter), or an `Emotion`
+    name: "str | Emotion",
 ) -> Emotion:  # the emotion; raises `UnknownEmotion` with the nearest known words
     "The emotion that `name` means."
     if isinstance(name, Emotion): return name
@@ -146,8 +160,8 @@ def get_emotion(
 
 # %% ../nbs/00_emotions.ipynb #f93165dd
 def ladder(
-    name,  # anything `get_emotion` takes
-) -> list:  # names from mild to intense, e.g. ["annoyance", "anger", "rage"]; only itself when it is on no petal
+    name: str | Emotion,
+) -> list[str]:  # from mild to intense, e.g. ["annoyance", "anger", "rage"]; only itself when it is on no petal
     "The steps of intensity that `name` belongs to (Plutchik 1980)."
     name = get_emotion(name).name
     return next((list(petal) for petal in PETALS.values() if name in petal), [name])
@@ -156,7 +170,7 @@ def ladder(
 def nearest_emotion(
     valence: float,  # -1 .. 1
     arousal: float,  # -1 .. 1
-    among=None,      # names to choose from; all of `EMOTIONS` when None
+    among: Iterable[str] | None=None, # names to choose from; all of `EMOTIONS` when None
 ) -> Emotion:        # the nearest in the plane (Euclidean); raises ValueError outside it
     "The emotion nearest to a point of the valence-arousal plane."
     if not (-1 <= valence <= 1 and -1 <= arousal <= 1):
@@ -165,8 +179,10 @@ def nearest_emotion(
     return min(candidates, key=lambda e: (e.valence - valence)**2 + (e.arousal - arousal)**2)
 
 # %% ../nbs/00_emotions.ipynb #c8a08f44
-#: Pairs of basic faces that people and models take for each other: FER+ raters above chance, the first two also named by PixelSmile (arXiv 2603.25728).
-CONFUSABLE = (("fear", "surprise"), ("anger", "disgust"), ("contempt", "disgust"), ("contempt", "neutral"), ("sadness", "neutral"))
+#: Pairs of basic faces that people and models take for each other: FER+ raters above chance, the first two also named
+#: by PixelSmile (arXiv 2603.25728).
+CONFUSABLE = (("fear", "surprise"), ("anger", "disgust"), ("contempt", "disgust"), ("contempt", "neutral"),
+              ("sadness", "neutral"))
 
 # %% ../nbs/00_emotions.ipynb #1b72e597
 def strength_word(
@@ -180,7 +196,7 @@ def strength_word(
 
 # %% ../nbs/00_emotions.ipynb #b56ce11f
 def feeling(
-    emotion,                # anything `get_emotion` takes
+    emotion: str | Emotion,
     strength: float = 1.0,  # 1 is the full emotion
 ) -> str:                   # "very joyful", "slightly sad", "neutral"
     "An emotion as it stands in a sentence."
@@ -192,9 +208,10 @@ def feeling(
 MEDIUMS = ("photo", "render")
 #: Who is in it.
 SUBJECTS = ("woman", "man", "person")
-#: Sentences with {medium}, {subject}, {feeling} ("very joyful"), and {noun} ("joy"); the first is the one `prompt` uses unless told.
+#: Sentences with {medium}, {subject}, {feeling} ("very joyful"), and {noun} ("joy"); `prompt` uses the first.
 PROMPT_TEMPLATES = ("a {medium} of a {feeling} {subject}", "a {medium} of a {subject} with a {feeling} face",
-                    "a {medium} of a {subject} who feels {feeling}", "a {medium} of a {feeling} {subject} showing {noun}")
+                    "a {medium} of a {subject} who feels {feeling}",
+                    "a {medium} of a {feeling} {subject} showing {noun}")
 
 # %% ../nbs/00_emotions.ipynb #4c0a226a
 def _choice(value, options, what):
@@ -203,15 +220,16 @@ def _choice(value, options, what):
 
 # %% ../nbs/00_emotions.ipynb #fe144516
 def prompt(
-    emotion,                        # anything `get_emotion` takes
+    emotion: str | Emotion,
     strength: float = 1.0,          # 1 is the full emotion; 0 gives the neutral sentence
     subject: str = "person",        # one of `SUBJECTS`
     medium: str = "photo",          # one of `MEDIUMS`
     template: str = PROMPT_TEMPLATES[0],
-) -> str:                           # e.g. "a photo of a very joyful woman"; ValueError for a subject, medium or strength that has no words
-    "The sentence that describes a picture of this emotion."
+) -> str:                           # e.g. "a photo of a very joyful woman"
+    "The sentence that describes a picture of this emotion; ValueError where there are no words for it."
     emotion = get_emotion(emotion)
-    if strength < 0: raise ValueError(f"No words say a strength of {strength}: prompts start at 0, directions can go below.")
+    if strength < 0:
+        raise ValueError(f"No words say a strength of {strength}: prompts start at 0, directions can go below.")
     if strength == 0: emotion = EMOTIONS["neutral"]
     text = template.format(medium=_choice(medium, MEDIUMS, "medium"), subject=_choice(subject, SUBJECTS, "subject"),
                            feeling=feeling(emotion, strength), noun=emotion.noun)

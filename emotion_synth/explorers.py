@@ -10,7 +10,9 @@ import html
 import io
 import warnings
 import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as w
 from fastcore.basics import patch
@@ -18,37 +20,46 @@ from IPython import get_ipython
 from IPython.display import display
 from PIL import Image
 
-from .editor import (DEFAULT_METHOD, DIRECTION_METHOD, EditedPhotoWarning, EditError, Editor, supports_directions, open_direction,
-                                  open_photo)
+from .editor import Editor, open_direction, supports_directions
+from .edits import EditedPhotoWarning, EditError, Photo, open_photo
+from .method import DEFAULT_METHOD, DIRECTION_METHOD
 from .emotions import EMOTIONS, SIX
-from .images import ImageError, is_our_edit, sample_photo
-from .method import available
+from .images import ImageError, ImageSource, is_our_edit, sample_photo
+from .method import known_methods
 
 # %% ../nbs/50_explorers.ipynb #c91db8c1
+#: The ends and the step of the strength's slider.
 STRENGTH = dict(min=-.5, max=1.5, step=.05)
 
 def _words():
     "The emotions to choose from, as (label, value): the six first, the others by name."
     return [(e, e) for e in (*SIX, *sorted(e for e in EMOTIONS if e not in SIX))]
 
+def _width(px): return w.Layout(width=f"{px}px")
+
+def _picture(): return w.Image(format="png", layout=w.Layout(width="49%", max_width="480px"))
+
 def _controls(emotion, strength, method, names):
     "All controls of an explorer, by name."
     wide = dict(style={"description_width": "70px"})
     return dict(
         upload=w.FileUpload(accept="image/*", multiple=False, description="photo"),
-        path=w.Text(placeholder="or the path of a picture or a direction, then Enter", continuous_update=False, layout=w.Layout(width="320px")),
-        face=w.Dropdown(options=[("face 0", 0)], description="face", layout=w.Layout(width="200px"), **wide),
-        emotion=w.Dropdown(options=_words(), value=emotion, description="emotion", layout=w.Layout(width="240px"), **wide),
-        method=w.Dropdown(options=names, value=method, description="method", layout=w.Layout(width="220px"), **wide),
-        strength=w.FloatSlider(strength, **STRENGTH, continuous_update=False, description="strength", layout=w.Layout(width="560px"), **wide),
+        path=w.Text(placeholder="or the path of a picture or a direction, then Enter", continuous_update=False,
+                    layout=_width(320)),
+        face=w.Dropdown(options=[("face 0", 0)], description="face", layout=_width(200), **wide),
+        emotion=w.Dropdown(options=_words(), value=emotion, description="emotion", layout=_width(240), **wide),
+        method=w.Dropdown(options=names, value=method, description="method", layout=_width(220), **wide),
+        strength=w.FloatSlider(strength, **STRENGTH, continuous_update=False, description="strength",
+                               layout=_width(560), **wide),
         view=w.ToggleButtons(options=[("photo", "photo"), ("face", "face")], style={"button_width": "70px"}),
-        before=w.Image(format="png", layout=w.Layout(width="49%", max_width="480px")), after=w.Image(format="png", layout=w.Layout(width="49%", max_width="480px")),
-        name=w.Text(value="edited.png", layout=w.Layout(width="240px")), save=w.Button(description="save", icon="save"), note=w.HTML())
+        before=_picture(), after=_picture(),
+        name=w.Text(value="edited.png", layout=_width(240)),
+        save=w.Button(description="save", icon="save"), note=w.HTML())
 
 # %% ../nbs/50_explorers.ipynb #3b01a277
 def png(
-    image,          # PIL image
-    side=480,       # longest side on the screen, px
+    image: Image.Image,
+    side: int=480,  # longest side on the screen, px
 ) -> bytes:
     "A picture as the bytes of a PNG that is small enough for the screen."
     image, buffer = image.copy(), io.BytesIO()
@@ -86,6 +97,7 @@ def _close_earlier(cell, run):
     for earlier in [e for e in _shown if cell and e._made[0] == cell and e._made[1] != run]: earlier.close()
 
 # %% ../nbs/50_explorers.ipynb #e43b2605
+#: What a closed explorer answers.
 CLOSED = "This explorer is closed: make a new one with `Explorer(photo)`."
 
 class ExplorerClosed(EditError, AttributeError):
@@ -96,16 +108,17 @@ class Explorer:
     "Photo, emotion and strength as controls; the edit on the screen is `.edit`, None where there is none."
     closed = False
     def __init__(self,
-        photo=None,            # anything `load_image` takes; scikit-image's astronaut when None
-        emotion="surprise", strength=.8,
-        method=DEFAULT_METHOD,
-        methods=None,          # names to choose from; all that can be imported when None
-        editor=None,           # an `Editor`, to share its memory
+        photo: ImageSource | Photo | None=None, # scikit-image's astronaut when None
+        emotion: str="surprise",
+        strength: float=.8,
+        method: str=DEFAULT_METHOD,
+        methods: Sequence[str] | None=None, # names to choose from; all that are known when None
+        editor: Editor | None=None,         # to share its memory
     ):
         self._made, self._own = _running(), editor is None
         _close_earlier(*self._made)
         self.editor, self.edit, self.photo = editor or Editor(method), None, None
-        self.controls = _controls(emotion, strength, method, list(methods or available()))
+        self.controls = _controls(emotion, strength, method, list(methods or known_methods()))
         vars(self).update(self.controls)
         self._widgets = [*self.controls.values()]
         self._discard = weakref.finalize(self, _discard, self._widgets)
@@ -120,7 +133,7 @@ class Explorer:
 
 # %% ../nbs/50_explorers.ipynb #59891dec
 @patch
-def trying(self:Explorer, act):
+def trying(self:Explorer, act: Callable[[], Any]) -> None:
     "Do `act()`; what goes wrong is said in the note."
     self.note.value = ""
     try: act()
@@ -132,7 +145,7 @@ def trying(self:Explorer, act):
 
 # %% ../nbs/50_explorers.ipynb #60d1561b
 @patch
-def show(self:Explorer, change=None):
+def show(self:Explorer, change: Any=None) -> None:
     "Before and after: the photo, or its first edited face. Without an edit, the photo alone, or nothing."
     if self.edit is None: pictures = self.photo and Image.fromarray(self.photo.array), None
     elif self.view.value == "face": pictures = self.edit.close_up()
@@ -151,8 +164,8 @@ def _without_edit(self:Explorer, photo=None):
 # %% ../nbs/50_explorers.ipynb #88051463
 @patch
 def open(self:Explorer,
-    photo,   # anything `load_image` takes
-):
+    photo: ImageSource | Photo,
+) -> None:
     "Show a photo and offer its faces."
     def act():
         self._without_edit()
@@ -165,7 +178,7 @@ def open(self:Explorer,
 
 # %% ../nbs/50_explorers.ipynb #9507fd92
 @patch
-def update(self:Explorer, change=None):
+def update(self:Explorer, change: Any=None) -> None:
     "One call of the editor with what the controls say."
     def act():
         try:
@@ -180,26 +193,28 @@ def update(self:Explorer, change=None):
 # %% ../nbs/50_explorers.ipynb #7b16510d
 @patch
 def add_direction(self:Explorer,
-    source,   # a `Direction`, or a .safetensors file of one
-):
+    source: "Direction | str | Path",  # or a .safetensors file of one
+) -> None:
     "Add a direction to the emotions, and show it."
     def act():
         direction = open_direction(source)
-        self.emotion.options = [(direction.name, direction), *(o for o in self.emotion.options if o[0] != direction.name)]
-        if not supports_directions(self.editor.load(self.method.value)) and DIRECTION_METHOD in self.method.options: self.method.value = DIRECTION_METHOD
+        others = [(label, value) for label, value in self.emotion.options if label != direction.name]
+        self.emotion.options = [(direction.name, direction), *others]
+        if supports_directions(self.editor.load(self.method.value)): return
+        if DIRECTION_METHOD in self.method.options: self.method.value = DIRECTION_METHOD
     self.trying(act)
 
 @patch
 def open_path(self:Explorer,
-    path,   # of a photo, or of a direction
-):
+    path: str,  # of a photo, or of a direction
+) -> None:
     "Open a photo or add a direction, by the ending of its name."
     (self.add_direction if path.lower().endswith(".safetensors") else self.open)(path)
 
 # %% ../nbs/50_explorers.ipynb #e0d4712e
 def uploaded(
-    value,       # of a `FileUpload`: a tuple of dicts, or a dict of dicts in ipywidgets 7
-) -> bytes:      # of the last file; None without one
+    value: tuple | dict,  # of a `FileUpload`: a tuple of dicts, or a dict of dicts in ipywidgets 7
+) -> bytes | None:        # of the last file; None without one
     "What the upload button holds."
     files = list(value.values() if isinstance(value, dict) else value)
     return bytes(files[-1]["content"]) if files else None
@@ -218,7 +233,7 @@ def _check_free(path, photo):
 
 # %% ../nbs/50_explorers.ipynb #10920739
 @patch
-def save_as(self:Explorer, button=None):
+def save_as(self:Explorer, button: Any=None) -> None:
     "Save the edited photo under the name in the text field, with its provenance."
     def act():
         if self.edit is None:
@@ -264,7 +279,7 @@ def _ipython_display_(self:Explorer):
 
 # %% ../nbs/50_explorers.ipynb #afcd413c
 @patch
-def close(self:Explorer):
+def close(self:Explorer) -> None:
     "Free the photo, the edit and the widgets; an edit that was taken out before stays whole. Twice does no harm."
     if self.closed: return
     if self in _shown: _shown.remove(self)

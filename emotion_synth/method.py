@@ -9,85 +9,95 @@ __all__ = ['METHODS', 'DEFAULT_METHOD', 'DIRECTION_METHOD', 'Method', 'register'
 # %% ../nbs/06_methods.ipynb #14f6c2b5
 import ast
 import importlib
+import inspect
 import pkgutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 # %% ../nbs/06_methods.ipynb #912d9a03
 class Method:
     """What the editor, the explorers and the benchmark know of a way to edit faces.
 
-    Faces are float tensors (3, H, W) in [-1, 1], cropped as `emotion_synth.faces.align` does it. A subclass defines `edit`, and the rest when it needs to.
-    `edit_photo(photo, face, emotion, strength=1.0, state=None)`, uint8 (H, W, 3) to the same, is for methods that work
-    at the photo's own resolution; it stays None in all others, whose change is carried over by
-    `emotion_synth.faces.transfer`."""
-    name = None
+    Faces are float tensors (3, H, W) in [-1, 1], cropped as `emotion_synth.faces.align` does it. A subclass defines
+    `edit`, and the rest when it needs to."""
+    name = None  # what it is registered as
+
+    # `edit_photo(photo, face, emotion, strength=1.0, state=None)`, uint8 (H, W, 3) to the same, of methods that work at
+    # the photo's own resolution; None in all others, whose change `emotion_synth.faces.transfer` carries over
     edit_photo = None
-    # edit_many(face, emotion, strengths, state): a list of faces, for methods that do several strengths at once
-    # more quickly
+    # `edit_many(face, emotion, strengths, state)`: a list of faces, of methods that do several strengths more quickly
+    # together than one after the other
     edit_many = None
-    face_size = None # side of the crops it wants, px; None: the size of chapter 02
-    crop = "tight"   # which square of the face it wants, one of `emotion_synth.faces.CROPS`
-    # for a method that cannot work as it comes: (names of the arguments of which it needs one, the sentence that
-    # says so)
+
+    face_size = None  # side of the crops it wants, px; None: the size of chapter 02
+    crop = "tight"    # which square of the face it wants, one of `emotion_synth.faces.CROPS`
+
+    # whether it can edit along a `Direction` (chapter 13); then its `direction(emotion)` gives the one of an emotion
+    supports_directions = False
+    # of a method that cannot work as it comes: (names of the arguments of which it needs one, the sentence about it)
     needs = None
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         "A class that says anew how it edits does not inherit the short cut for several strengths."
         super().__init_subclass__(**kwargs)
         if 'edit' in vars(cls) and 'edit_many' not in vars(cls): cls.edit_many = None
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> "Method":
         "Learn what the method needs; here nothing. Returns the method."
         return self
 
-    def prepare(self, face):
-        "What can be computed once per face and kept for every emotion and strength; None where there is nothing to keep."
+    def prepare(self, face: "torch.Tensor") -> Any:
+        "What can be computed once per face and kept for every emotion and strength; None where there is nothing."
         return None
 
-    def prepare_photo(self, photo, face):
+    def prepare_photo(self, photo: "np.ndarray", face: "Face") -> Any:
         "The same for a method with `edit_photo`: `photo` is uint8 (H, W, 3), `face` an `emotion_synth.faces.Face`."
         return None
 
-    def check(self, emotion):
+    def check(self, emotion: Any) -> None:
         """Raise what `edit` would raise for this emotion, before anything slow is done.
 
         A subclass that may lack something says how."""
 
-    def to(self, device):
+    def to(self, device: Any) -> "Method":
         "Move the networks to a device; a method without networks stays where it is. Returns the method."
         return self
 
-    def reconstruct(self, face, state=None):
+    def reconstruct(self, face: "torch.Tensor", state: Any=None) -> "torch.Tensor":
         "The face as the method gives it back at strength 0; the very same face unless a subclass says otherwise."
         return face
 
     def edit(self,
-        face,         # (3, H, W) in [-1, 1]
-        emotion,      # a name, an `Emotion` or a direction
-        strength=1.0, # 0 is the reconstruction, 1 the full emotion; it may go past 1 and below 0
-        state=None,   # what `prepare(face)` returned; computed when None
-    ):
+        face: "torch.Tensor", # (3, H, W) in [-1, 1]
+        emotion: Any,         # a name, an `Emotion` or a direction
+        strength: float=1.0,  # 0 is the reconstruction, 1 the full emotion; it may go past 1 and below 0
+        state: Any=None,      # what `prepare(face)` returned; computed when None
+    ) -> "torch.Tensor":
         "The face (3, H, W) in [-1, 1] with the emotion in it."
-        raise NotImplementedError(f'{type(self).__name__} does not say how it edits: define edit(face, emotion, strength, state).')
+        raise NotImplementedError(f'{type(self).__name__} does not say how it edits: '
+                                  'define edit(face, emotion, strength, state).')
 
     def __repr__(self): return f'{type(self).__name__}({self.name!r})'
 
 # %% ../nbs/06_methods.ipynb #005fe65a
+#: Name -> class, of the methods whose modules were imported.
 METHODS = {}
 
 def _plain(name): return str(name).strip().lower().replace('-', '_').replace(' ', '_')
 
-def register(name):
-    "Class decorator: the `Method` is found under `name` from now on. A second class under a taken name is refused with ValueError."
+def register(name: str) -> Callable[[type], type]:
+    "Class decorator: the `Method` is found under `name` from now on. `ValueError` where another class has the name."
     def enter(cls):
         "Give the class its name and put it into `METHODS`."
         key = _plain(name)
         held = METHODS.get(key)
         if held is not None and held.__qualname__ != cls.__qualname__:
-            raise ValueError(f"The method name {key!r} is taken by {held.__qualname__}: register {cls.__qualname__} under another.")
+            raise ValueError(f"The method name {key!r} is taken by {held.__qualname__}: "
+                             f"register {cls.__qualname__} under another.")
         cls.name = key
         METHODS[key] = cls
         return cls
@@ -96,12 +106,30 @@ def register(name):
 # %% ../nbs/06_methods.ipynb #724fa79c
 @dataclass(frozen=True)
 class MethodInfo:
-    "What the text of a module says about a method, before it is imported."
+    "What is known of a method before its module is imported."
     name: str
-    module: str          # full name of the module
-    about: str = ""      # first line of the class's docstring
-    needs: tuple = None  # see `Method.needs`
+    module: str           # full name of the module
+    about: str = ""       # first line of the class's docstring
+    needs: tuple | None = None # see `Method.needs`
+    parameters: tuple = ()     # names of the arguments that its class takes
 
+    def takes(self, argument: str) -> bool:
+        "Whether the method's class has an argument of this name."
+        return argument in self.parameters
+
+@dataclass(frozen=True)
+class _ClassText:
+    "What the text of a class says, without what it inherits."
+    name: str
+    module: str
+    bases: tuple           # names of classes
+    registered: str | None # what `register` calls it
+    about: str
+    needs: tuple | None
+    parameters: tuple | None # of its `__init__`; None where it has none of its own
+    passes_on: bool        # whether `__init__` has **kwargs, which are taken to go to the base class
+
+# %% ../nbs/06_methods.ipynb #c303b0cd
 def _registered_as(node):
     "The name that a class gets by `@register('name')`; None for other classes."
     calls = [d for d in node.decorator_list
@@ -113,35 +141,68 @@ def _class_constant(node, name):
     found = [n.value for n in node.body if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '') == name]
     return ast.literal_eval(found[0]) if found else None
 
+def _init_of(node):
+    "(names of the arguments of `__init__` or None, whether it has **kwargs) of a class."
+    found = [n.args for n in node.body if isinstance(n, ast.FunctionDef) and n.name == '__init__']
+    if not found: return None, True
+    names = [a.arg for a in (*found[0].posonlyargs, *found[0].args, *found[0].kwonlyargs)]
+    return tuple(names[1:]), found[0].kwarg is not None
+
 # %% ../nbs/06_methods.ipynb #0c004143
 @lru_cache(maxsize=64)
-def _methods_in(path, changed):
-    "`MethodInfo`s of one module's text; `changed` is the time of the file, so that an edited file is read again."
-    classes = [n for n in ast.parse(Path(path).read_text(encoding='utf-8')).body if isinstance(n, ast.ClassDef)]
-    needs, found = {}, []
-    for node in classes:
-        inherited = [needs[b.id] for b in node.bases if getattr(b, 'id', None) in needs]
-        needs[node.name] = _class_constant(node, 'needs') or (inherited[0] if inherited else None)
+def _classes_in(path, changed):
+    "A `_ClassText` for each class of a file; `changed` is its time, so that an edited file is read again."
+    found = []
+    for node in ast.parse(Path(path).read_text(encoding='utf-8')).body:
+        if not isinstance(node, ast.ClassDef): continue
         about = (ast.get_docstring(node) or '').strip().splitlines()
-        if (name := _registered_as(node)):
-            found.append(MethodInfo(_plain(name), f'emotion_synth.methods.{Path(path).stem}', about[0] if about else '',
-                                    needs[node.name]))
+        bases = tuple(b.id for b in node.bases if isinstance(b, ast.Name))
+        found.append(_ClassText(node.name, f'emotion_synth.methods.{Path(path).stem}', bases, _registered_as(node),
+                                about[0] if about else '', _class_constant(node, 'needs'), *_init_of(node)))
     return tuple(found)
 
-def known_methods() -> dict: # name -> MethodInfo
+def _lineage(text, classes) -> Iterator:
+    "A class and those that it inherits from, as far as their texts are known."
+    yield text
+    for base in text.bases:
+        if base in classes: yield from _lineage(classes[base], classes)
+
+def _info_of_text(text, classes):
+    "The `MethodInfo` of a registered class."
+    lineage, parameters = list(_lineage(text, classes)), []
+    for each in lineage:
+        parameters += each.parameters or ()
+        if not each.passes_on: break
+    needs = next((each.needs for each in lineage if each.needs), None)
+    return MethodInfo(_plain(text.registered), text.module, text.about, needs, tuple(dict.fromkeys(parameters)))
+
+# %% ../nbs/06_methods.ipynb #d79ccb17
+def _info_of_class(name, cls):
+    "The `MethodInfo` of a class that was imported."
+    parameters = []
+    for each in cls.__mro__:
+        if '__init__' not in vars(each) or each is object: continue
+        own = inspect.signature(each.__init__).parameters.values()
+        parameters += [p.name for p in list(own)[1:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        if not any(p.kind == p.VAR_KEYWORD for p in own): break
+    about = (cls.__doc__ or '').strip().split('\n')[0]
+    return MethodInfo(name, cls.__module__, about, cls.needs, tuple(dict.fromkeys(parameters)))
+
+def known_methods() -> dict[str, MethodInfo]:
     """All methods that are registered in this session or written in `emotion_synth.methods`, by name.
 
     Imports none of them."""
-    package, found = importlib.import_module('emotion_synth.methods'), {}
+    package, texts = importlib.import_module('emotion_synth.methods'), []
     for module in pkgutil.iter_modules(package.__path__):
         path = Path(package.__path__[0])/f'{module.name}.py'
-        if path.is_file(): found |= {info.name: info for info in _methods_in(str(path), path.stat().st_mtime_ns)}
-    here = {n: MethodInfo(n, c.__module__, (c.__doc__ or '').strip().split('\n')[0], c.needs)
-            for n, c in METHODS.items()}
-    return dict(sorted((found | here).items()))
+        if path.is_file(): texts += _classes_in(str(path), path.stat().st_mtime_ns)
+    classes = {text.name: text for text in texts}
+    read = [_info_of_text(text, classes) for text in texts if text.registered]
+    here = {name: _info_of_class(name, cls) for name, cls in METHODS.items()}
+    return dict(sorted(({info.name: info for info in read} | here).items()))
 
 # %% ../nbs/06_methods.ipynb #304de7d2
-def available():
+def available() -> list[str]:
     "Names of all methods, sorted; imports every module of `emotion_synth.methods` that can be imported."
     package = importlib.import_module('emotion_synth.methods')
     for module in pkgutil.iter_modules(package.__path__, 'emotion_synth.methods.'):
@@ -163,8 +224,8 @@ def _info(name):
     raise UnknownMethod(f'{name!r} is not a known method: {hint}')
 
 def find_method(
-    name,   # of a method, as users type it
-    **kw,   # what its class will get
+    name: str,  # of a method, as users type it
+    **kw: Any,  # what its class will get
 ) -> MethodInfo:
     """What is known of a method that is to edit, without importing it.
 
@@ -174,9 +235,10 @@ def find_method(
         raise MissingWeights(info.needs[1].format(name=info.name))
     return info
 
+# %% ../nbs/06_methods.ipynb #206960e3
 def get_method(
-    name,   # a registered name, or a `Method`, which is returned as it is
-    **kw,   # handed to the method's class
+    name: str | Method,  # a registered name, or a `Method`, which is returned as it is
+    **kw: Any,           # handed to the method's class
 ) -> Method:
     """A method by name, made with `kw`; only its own module is imported.
 
@@ -194,7 +256,8 @@ def get_method(
 #: The method used when none is asked for: the best of the registry by the benchmark table of chapter 31.
 DEFAULT_METHOD = "morph"
 
-#: The method used for a direction when none is asked for: directions are changes inside a diffusion model, which the default method has not.
+#: The method used for a direction when none is asked for: directions are changes inside a diffusion model, and the
+#: default method has none.
 DIRECTION_METHOD = "hspace"
 
 # %% ../nbs/06_methods.ipynb #23ff2a48
@@ -204,19 +267,28 @@ def _promise(kept, sentence):
     if not kept: raise ProtocolError(sentence)
 
 def _check_face(face, like, what):
+    "`ProtocolError` where a face is not of the shape of `like`, not finite or not in [-1, 1]."
     import torch
-    _promise(torch.is_tensor(face) and face.shape == like.shape, f'{what} must be a tensor of shape {tuple(like.shape)}.')
+    shape = tuple(like.shape)
+    _promise(torch.is_tensor(face) and face.shape == shape, f'{what} must be a tensor of shape {shape}.')
     _promise(bool(torch.isfinite(face).all()), f'{what} has values that are not finite.')
     _promise(face.abs().max() <= 1, f'{what} leaves [-1, 1].')
 
 # %% ../nbs/06_methods.ipynb #6a817bc3
+def _check_many(together, alone):
+    "`ProtocolError` where faces that were edited together are not those that were edited alone."
+    _promise(all((m - e).abs().mean() < .01 for m, e in zip(together, alone)),
+             'Several strengths at once must give what each gives alone, up to rounding (1 grey level in the mean).')
+
 def check_method(
-    method,            # a `Method`
-    face,              # (3, H, W) in [-1, 1]
-    emotion='joy',     # what to try it with
-    beyond=(-.5, 1.5), # strengths outside 0..1 that must not break it
-) -> dict:
-    "Mean change in grey levels (of 255) from the reconstruction at each strength; `ProtocolError` where a promise is broken."
+    method: Method,
+    face: "torch.Tensor",     # (3, H, W) in [-1, 1]
+    emotion: Any='joy',       # what to try it with
+    beyond: tuple=(-.5, 1.5), # strengths outside 0..1 that must not break it
+) -> dict[float, float]:
+    """Mean change in grey levels (of 255) from the reconstruction at each strength.
+
+    `ProtocolError` where a promise is broken."""
     import torch
     before, state = face.clone(), method.prepare(face)
     back = method.reconstruct(face, state)
@@ -225,10 +297,8 @@ def check_method(
     for s, edited in edits.items(): _check_face(edited, face, f'The edit at strength {s}')
     _promise(torch.equal(face, before), 'The face that was handed in must not be changed.')
     _promise(torch.equal(edits[0], back), 'Strength 0 must give the reconstruction, bit for bit.')
-    _promise(torch.equal(method.edit(face, emotion, 1, state), edits[1]), 'The same call twice must give the same face.')
-    _promise(torch.equal(method.edit(face, emotion, 1), edits[1]), 'With and without its state the edit must be the same.')
-    if method.edit_many is not None:
-        together = method.edit_many(face, emotion, list(edits), state)
-        _promise(all((m - e).abs().mean() < .01 for m, e in zip(together, edits.values())),
-                 'Several strengths at once must give what each gives alone, up to rounding (1 grey level in the mean).')
+    again, alone = method.edit(face, emotion, 1, state), method.edit(face, emotion, 1)
+    _promise(torch.equal(again, edits[1]), 'The same call twice must give the same face.')
+    _promise(torch.equal(alone, edits[1]), 'With and without its state the edit must be the same.')
+    if method.edit_many is not None: _check_many(method.edit_many(face, emotion, list(edits), state), edits.values())
     return {s: float((edits[s] - back).abs().mean() * 127.5) for s in sorted(edits)}

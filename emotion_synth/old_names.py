@@ -15,15 +15,21 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 # %% ../nbs/00a_old_names.ipynb #d4fe5412
-#: Old module -> the modules where its names are now, without the package's name.
+#: Old module -> the modules where its names are now, without the package's name; it may be one of them.
 MODULES = {
     "methods.registry": ("method",),
-    "data.heads": ("geometry.head",),
+    "data.heads": ("geometry.head", "geometry.valid", "geometry.raster", "geometry.recipes"),
     "data.landmarks": ("geometry.landmarks",),
-    "data.portraits": ("geometry.anatomy", "geometry.portrait", "geometry.warp", "geometry.paint"),
+    "data.portraits": ("geometry.portrait", "geometry.anatomy", "geometry.pose", "geometry.warp", "geometry.paint"),
+    "data.faceworld": ("data.faceworld", "data.landmark_set", "data.people", "data.renders"),
     "diffusion.training": ("training.trainer", "training.shards", "training.losses", "training.autoencoder",
                            "training.text", "training.unet", "training.latents", "training.face128"),
     "diffusion.hspace": ("diffusion.hook", "diffusion.direction", "diffusion.direction_files", "diffusion.calibration"),
+    "methods.asyrp": ("methods.asyrp", "diffusion.distill", "diffusion.clip", "diffusion.analysis"),
+    "methods.combined": ("methods.combined", "diffusion.recipes", "diffusion.learnt_change"),
+    "methods.stylegan": ("methods.stylegan", "gan.networks", "gan.train", "gan.classifier", "gan.invert",
+                         "gan.directions", "gan.convert"),
+    "methods.vae": ("methods.vae", "vae.model", "vae.training"),
 }
 #: Old name -> new name, wherever it is looked for.
 NAMES = {
@@ -38,7 +44,9 @@ NAMES = {
     "Compass": "EmotionDirections", "Address": "WCode", "leashes": "w_regularisers", "Tower": "ConvTrunk",
     "Reader": "EmotionClassifier", "claimed": "record_labels", "disturb": "ada_augment", "Recent": "LRUCache",
     "Ready": "PreparedFace", "follows": "supports_directions", "Sitter": "Person", "FEWEST": "MIN_PHOTOS",
-    "twin_confusion": "pair_confusion",
+    "twin_confusion": "pair_confusion", "ROW_PACE": "ROW_RATE", "word_eye": "word_clip_encoder",
+    "NoisedVisits": "NoisedBatches", "GradedVisits": "GradedBatches", "load_compass": "load_directions",
+    "learn_compass": "learn_directions", "save_tower": "save_network", "stop_at": "step_state",
 }
 
 # %% ../nbs/00a_old_names.ipynb #7fcd117d

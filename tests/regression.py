@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from emotion_synth.diffusion.backbone import Backbone
-from emotion_synth.diffusion.hspace import directions_for, edit_latents, mean_direction, word_direction
+from emotion_synth.diffusion.direction import directions_for, edit_latents, mean_direction, word_direction
 from emotion_synth.diffusion.inversion import invert
 from emotion_synth.editor import Editor
 from emotion_synth.faces import align, detect
 from emotion_synth.images import load_image, sample_photo, to_tensor
-from emotion_synth.methods.textual_inversion import Recipe, learn_word
+from emotion_synth.diffusion.word_learning import Recipe, learn_word
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / 'shared' / 'data'
@@ -61,7 +61,7 @@ def walks(backbone):
 def directions(backbone):
     "A word's change averaged over a face, and the same stored for several emotions."
     with torch.no_grad():
-        inversion = invert(backbone, backbone.encode(face()), None, 4, 'ddim', top=600, keep=True, progress=False)
+        inversion = invert(backbone, backbone.encode(face()), None, 4, 'ddim', top=600, return_trajectory=True, progress=False)
         mean = mean_direction(inversion, word_direction(backbone, 'sadness'), progress=False)
         several = directions_for(backbone, face(), ['joy', 'anger'], 3, top=600, progress=False)
     for direction in (mean, *several.values()):

@@ -7,14 +7,21 @@ from safetensors.torch import save, save_file
 from transformers import CLIPTextModel
 
 from emotion_synth.diffusion.backbone import Backbone
-from emotion_synth.diffusion.hspace import (Calibration, Direction, DirectionError, Stored, Word, load_calibrations, load_direction,
-                                            save_calibrations, stored_direction)
-from emotion_synth.diffusion.training import make_autoencoder, make_clip, make_pipeline, make_tokenizer, make_unet
+from emotion_synth.diffusion.calibration import Calibration, load_calibrations, save_calibrations
+from emotion_synth.diffusion.direction import Direction, Stored, Word, stored_direction
+from emotion_synth.diffusion.direction_files import load_direction
+from emotion_synth.diffusion.hook import DirectionError
+from emotion_synth.diffusion.lora import LORA_FILE, PersonError, close_lora, lora_layers, open_lora, read_lora
+from emotion_synth.diffusion.person import load_person
+from emotion_synth.diffusion.word_learning import THE_REST
+from emotion_synth.diffusion.words import LearntWord, WordError, add_word, load_word, save_word, word_token
 from emotion_synth.methods import textual_inversion
-from emotion_synth.methods.textual_inversion import (THE_REST, LearntWord, TextualInversion, WordError, add_word, learn, load_word,
-                                                     read_faces, save_word, word_token)
-from emotion_synth.methods.personalisation import (LORA_FILE, LoRA, PersonError, _lora_layers, close_lora, load_person, main, open_lora,
-                                                   read_lora)
+from emotion_synth.methods.personalisation import LoRA, main
+from emotion_synth.methods.textual_inversion import TextualInversion, learn, read_faces
+from emotion_synth.training.autoencoder import make_autoencoder
+from emotion_synth.training.face128 import make_pipeline
+from emotion_synth.training.text import make_clip, make_tokenizer
+from emotion_synth.training.unet import make_unet
 
 def one_sentence(error, called=''):
     "The message of an error is short, printable and on one line."
@@ -282,7 +289,7 @@ def noise(model):
 def layers(parts):
     "The matrices of a LoRA of rank 4, as `Personal.save` names them."
     open_lora(model := copied(parts), 4)
-    made = {f'unet.{k}': v for k, v in _lora_layers(model.unet).items()}
+    made = {f'unet.{k}': v for k, v in lora_layers(model.unet).items()}
     generator = torch.Generator().manual_seed(0)
     return {k: .1 * torch.randn(v.shape, generator=generator) for k, v in made.items()}
 

@@ -10,8 +10,9 @@ import huggingface_hub
 from diffusers import (AutoencoderKL, AutoencoderTiny, DDIMScheduler, DDPMScheduler, UNet2DConditionModel, UNet2DModel,
                        VQModel)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
-from emotion_synth.diffusion.backbone import (Backbone, BackboneError, CropGuessWarning, find_weights, learnt_dir,
-                                              load_clip, weights_dir)
+from emotion_synth.diffusion.backbone import Backbone, CropGuessWarning
+from emotion_synth.diffusion.model_files import BackboneError, find_weights, learnt_dir, weights_dir
+from emotion_synth.diffusion.model_parts import load_clip
 
 UNET = dict(sample_size=16, in_channels=4, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
             down_block_types=('DownBlock2D',)*2, up_block_types=('UpBlock2D',)*2, attention_head_dim=4,

@@ -293,22 +293,25 @@ def toy(tmp_path_factory):
     "Folder of a random model in the layout of face128, a few megabytes."
     import torch
     from transformers import CLIPTextModel
-    from emotion_synth.diffusion import training
+    from emotion_synth.training.autoencoder import make_autoencoder
+    from emotion_synth.training.face128 import make_pipeline, save_weights
+    from emotion_synth.training.text import make_clip, make_tokenizer
+    from emotion_synth.training.unet import make_unet
     folder = tmp_path_factory.mktemp('toy')
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        tokenizer = training.make_tokenizer()
-        clip = training.make_clip(tokenizer, width=32, text_layers=1, image_layers=1, projection=16)
+        tokenizer = make_tokenizer()
+        clip = make_clip(tokenizer, width=32, text_layers=1, image_layers=1, projection=16)
         text = CLIPTextModel(clip.config.text_config)
         getattr(text, 'text_model', text).load_state_dict(clip.text_model.state_dict())
-        autoencoder, unet = training.make_autoencoder((8, 16, 16, 16)), training.make_unet((32, 64), text=32, heads=2)
-        training.save_weights(folder, training.make_pipeline(autoencoder, unet, text, tokenizer), clip)
+        autoencoder, unet = make_autoencoder((8, 16, 16, 16)), make_unet((32, 64), text=32, heads=2)
+        save_weights(folder, make_pipeline(autoencoder, unet, text, tokenizer), clip)
     return folder
 
 LEARN = """
 import os, sys
 from emotion_synth import cli
-from emotion_synth.methods.textual_inversion import Recipe, WordLearner
+from emotion_synth.diffusion.word_learning import Recipe, WordLearner
 stop_at, number, *command = sys.argv[1:]
 cli._recipe = lambda options: Recipe(steps=options.steps, batch=2, check_every=4)
 def train_step(self, go_on=WordLearner.train_step):
@@ -410,7 +413,7 @@ def predicted(backbone, sentence='a photo of a joyful woman'):
 
 @pytest.mark.parametrize('error', ERRORS)
 def test_bottleneck_after_an_error(backbones, error):
-    from emotion_synth.diffusion.hspace import bottleneck
+    from emotion_synth.diffusion.hook import bottleneck
     tried, untouched = backbones
     before = traces(tried.unet)
     with pytest.raises(error), bottleneck(tried.unet, 1.), breaking(tried.unet.up_blocks[0], 0, error): predicted(tried)
@@ -419,7 +422,7 @@ def test_bottleneck_after_an_error(backbones, error):
 @pytest.mark.parametrize('error', ERRORS)
 def test_learning_after_an_error(backbones, error):
     import torch
-    from emotion_synth.methods.textual_inversion import learning
+    from emotion_synth.diffusion.words import learning
     tried, untouched = backbones
     before, ids = traces(tried.text_encoder), tried.tokenizer('joyful', add_special_tokens=False).input_ids
     with pytest.raises(error), learning(tried, ids, torch.ones(1, 32)), breaking(tried.text_encoder, 0, error):
@@ -430,7 +433,8 @@ def test_learning_after_an_error(backbones, error):
 def test_lora_after_an_error(backbones, tmp_path, error):
     "Learning a person breaks off; without the LoRA the model is the old one to the bit."
     import torch
-    from emotion_synth.methods.personalisation import close_lora, has_lora, open_lora, personalise
+    from emotion_synth.diffusion.lora import close_lora, has_lora, open_lora
+    from emotion_synth.diffusion.person import personalise
     tried, untouched = backbones
     before = traces(tried.unet)
     faces = torch.linspace(-1, 1, 128).expand(3, 3, 128, 128)

@@ -13,6 +13,7 @@ import io
 import json
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,8 @@ from urllib.request import Request, urlopen
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
-from ..images import ImageError, load_image, write_atomic
+from ..images import ImageError, load_image
+from ..provenance import write_atomic
 
 # %% ../../nbs/04a_sources.ipynb #a497ef2d
 class SourceError(RuntimeError):
@@ -68,12 +70,13 @@ def _unfold(set_, part):
     named = part["files"] if isinstance(part["files"], dict) else dict.fromkeys(part["files"], (None, None))
     for name, (length, digest) in named.items():
         path, stored = part["path"].format(name), part["stored"].format(name.split("/")[-1])
-        yield SourceFile(set_, stored, tuple(f"{repo}/{commit}/{path}" for repo, commit in part["refs"]), length, **{part.get("digest", "sha256"): digest}, **rules)
+        addresses = tuple(f"{repo}/{commit}/{path}" for repo, commit in part["refs"])
+        yield SourceFile(set_, stored, addresses, length, **{part.get("digest", "sha256"): digest}, **rules)
 
 def source_files(
-    sets=SETS,     # names of sets
-    sources=None,  # the table; `load_sources()` when None
-) -> list:         # of `SourceFile`; raises `SourceError` for an unknown set
+    sets: str|Sequence[str] = SETS,  # names of sets
+    sources: dict = None,            # the table; `load_sources()` when None
+) -> list:                           # of `SourceFile`; raises `SourceError` for an unknown set
     "Every file of some sets."
     table, sets = (sources or load_sources())["sets"], [sets] if isinstance(sets, str) else sets
     if unknown := [s for s in sets if s not in table]:
@@ -81,23 +84,29 @@ def source_files(
     return [f for s in sets for part in table[s]["parts"] for f in _unfold(s, part)]
 
 # %% ../../nbs/04a_sources.ipynb #3d44b6f8
+def _reach(url):
+    "The bytes at `url`, None if there is no such file, or the error that it ended in."
+    try:
+        with urlopen(Request(url, headers={"User-Agent": "emotion_synth"}), timeout=30) as answer: return answer.read()
+    except HTTPError as e:
+        if e.code in (404, 410): return None
+        return SourceError(f"{url} answered {e.code} {e.reason}: try again later.")
+    except (OSError, HTTPException) as e:
+        server = "/".join(url.split("/")[:3])
+        return NoNetwork(f"{server} cannot be reached ({getattr(e, 'reason', e)}): connect to the internet and run "
+                         "the same again; what is already here stays.")
+
 def _download(url, tries=3, pause=.4):
     "The bytes at `url`, or None if there is no such file; `NoNetwork` when the server cannot be reached."
     for k in range(tries):
-        try:
-            with urlopen(Request(url, headers={"User-Agent": "emotion_synth"}), timeout=30) as answer: return answer.read()
-        except HTTPError as e:
-            if e.code in (404, 410): return None
-            problem = SourceError(f"{url} answered {e.code} {e.reason}: try again later.")
-        except (OSError, HTTPException) as e:
-            server = "/".join(url.split("/")[:3])
-            problem = NoNetwork(f"{server} cannot be reached ({getattr(e, 'reason', e)}): connect to the internet and run the same again; what is already here stays.")
+        found = _reach(url)
+        if not isinstance(found, SourceError): return found
         if k < tries - 1: time.sleep(pause * 2**k)
-    raise problem
+    raise found
 
 # %% ../../nbs/04a_sources.ipynb #50808dde
 def read_tem(
-    data,       # bytes of a WebMorph template
+    data: bytes,    # a WebMorph template
 ) -> np.ndarray:  # (189, 2) float32: x, y in px of the picture at the source
     "The hand-placed points of a `.tem` file; `SourceError` if it holds no 189 points."
     try:
@@ -109,46 +118,51 @@ def read_tem(
 
 # %% ../../nbs/04a_sources.ipynb #289c435c
 def check(
-    data,  # bytes as downloaded
-    f,     # the `SourceFile` they should be
-) -> str:  # "sha256", "copy", "picture" or "points": how far it was checked
-    "Whether `data` is what the table promises; `SourceError` with one sentence if not."
+    data: bytes,    # as downloaded
+    f: SourceFile,  # what they should be
+) -> str:           # "sha256", "copy", "picture" or "points": how far it was checked
+    "Whether `data` is what the table promises; raises `SourceError` with one sentence if not."
     digest = hashlib.sha256(data).hexdigest()
     if f.sha256 and digest != f.sha256:
-        raise SourceError(f"{f.stored} does not match its checksum ({digest[:12]} instead of {f.sha256[:12]}): the source changed or the download is damaged; it is not kept.")
+        raise SourceError(f"{f.stored} does not match its checksum ({digest[:12]} instead of {f.sha256[:12]}): "
+                          "the source changed or the download is damaged; it is not kept.")
     if f.sha256: return "sha256"
     if digest == f.copy: return "copy"
     if f.stored.endswith(".tem"): return "points" if len(read_tem(data)) else None
     try: size = load_image(data).size
     except ImageError as e: raise SourceError(f"{f.stored} is not a readable picture ({e}): it is not kept.") from None
-    if size != f.size: raise SourceError(f"{f.stored} is {size[0]} x {size[1]} px instead of {f.size[0]} x {f.size[1]}: the source changed; it is not kept.")
-    return "picture"
+    if size == f.size: return "picture"
+    raise SourceError(f"{f.stored} is {size[0]} x {size[1]} px instead of {f.size[0]} x {f.size[1]}: "
+                      "the source changed; it is not kept.")
 
 # %% ../../nbs/04a_sources.ipynb #89d0ca8f
 def _shrink(data, width):
     "A JPEG at `width` px, quality 92."
     image, buffer = load_image(data), io.BytesIO()
-    if image.width > width: image = image.resize((width, round(image.height * width / image.width)), Image.LANCZOS)
+    if image.width > width:
+        image = image.resize((width, round(image.height * width / image.width)), Image.LANCZOS)
     image.save(buffer, "JPEG", quality=92)
     return buffer.getvalue()
 
 def _select(data, rows):
     "A csv with its first line and those whose first column is in `rows`."
-    out = io.StringIO()
-    csv.writer(out).writerows(line for k, line in enumerate(csv.reader(io.StringIO(data.decode()))) if k == 0 or line[0] in rows)
+    out, lines = io.StringIO(), csv.reader(io.StringIO(data.decode()))
+    csv.writer(out).writerows(line for k, line in enumerate(lines) if k == 0 or line[0] in rows)
     return out.getvalue().encode()
 
-def keep(data, f) -> bytes:
+def keep(data: bytes, f: SourceFile) -> bytes:
     "What is stored of a checked source file."
     if f.rows: return _select(data, f.rows)
     return _shrink(data, f.width) if f.width else data
 
 # %% ../../nbs/04a_sources.ipynb #8554e603
 def _records(root):
-    "The lines of fetched.jsonl by stored path; a torn last line is left out."
+    "The lines of fetched.jsonl by stored path; a last line that is not complete is left out."
     path, found = Path(root)/"fetched.jsonl", {}
     for line in path.read_text().splitlines() if path.exists() else ():
-        try: record = json.loads(line); found[record["stored"]] = record
+        try:
+            record = json.loads(line)
+            found[record["stored"]] = record
         except (ValueError, KeyError): pass
     return found
 
@@ -157,96 +171,138 @@ def _on_disk(f):
     if f.width: return SourceFile(f.set, f.stored, (), size=(f.width, round(f.size[1] * f.width / f.size[0])))
     return SourceFile(f.set, f.stored, (), sha256=f.sha256, copy=f.copy, size=f.size)
 
+# %% ../../nbs/04a_sources.ipynb #f557996d
+def _table_state(data, rows):
+    "'table' if a csv has all the rows that are kept of it, else 'wrong'."
+    first_column = {row[0] for row in csv.reader(io.StringIO(data.decode(errors="replace"))) if row}
+    return "table" if first_column >= set(rows) else "wrong"
+
 def state(
-    root,          # folder of the pictures
-    f,             # a `SourceFile`
-    records=None,  # as `_records` reads them
-) -> str:          # "sha256", "copy", "picture", "points", "table", or "missing", "wrong"
+    root: str|Path,        # folder of the pictures
+    f: SourceFile,
+    records: dict = None,  # the lines of fetched.jsonl by stored path; read when None
+) -> str:                  # "sha256", "copy", "picture", "points", "table", or "missing", "wrong"
     "How far a file under `root` is known to be right."
     path, record = Path(root)/f.stored, (_records(root) if records is None else records).get(f.stored)
     if not path.exists(): return "missing"
     data = path.read_bytes()
     if record and record["kept"] == hashlib.sha256(data).hexdigest(): return record["check"]
-    if f.rows: return "table" if {r[0] for r in csv.reader(io.StringIO(data.decode(errors="replace"))) if r} >= set(f.rows) else "wrong"
+    if f.rows: return _table_state(data, f.rows)
     try: return check(data, _on_disk(f))
     except SourceError: return "wrong"
 
 # %% ../../nbs/04a_sources.ipynb #7e9f1640
-def credits(sets=SETS, sources=None) -> str:
+def _credit_lines(name, about, files):
+    "What is said of one set: title, licence, credit and page."
+    known = sum(f.bytes or 0 for f in files)
+    size = f", {known/1e6:.0f} MB" if known > 1e6 else ""
+    return [f"**{name}**: {about['title']} ({len(files)} files{size})  ", f"licence: {about['licence']}  ",
+            f"credit: {about['credit']}  ", f"from {about['page']}", ""]
+
+def credits(
+    sets: str|Sequence[str] = SETS,
+    sources: dict = None,            # the table; `load_sources()` when None
+) -> str:
     "Title, licence, credit and page of some sets, as Markdown."
-    table, lines = (sources or load_sources())["sets"], []
-    for s in dict.fromkeys(f.set for f in source_files(sets, sources)):
-        n, known = len(source_files(s, sources)), sum(f.bytes or 0 for f in source_files(s, sources))
-        size = f", {known/1e6:.0f} MB" if known > 1e6 else ""
-        lines += [f"**{s}**: {table[s]['title']} ({n} files{size})  ", f"licence: {table[s]['licence']}  ", f"credit: {table[s]['credit']}  ", f"from {table[s]['page']}", ""]
-    return "\n".join(lines)
+    table, names = (sources or load_sources())["sets"], dict.fromkeys(f.set for f in source_files(sets, sources))
+    return "\n".join(line for s in names for line in _credit_lines(s, table[s], source_files(s, sources)))
 
 # %% ../../nbs/04a_sources.ipynb #54a3cf52
+def _kept_record(root, base, f):
+    "Bring one file from the first address that has it; returns its record, None if none has it."
+    for address in f.addresses:
+        if (data := _download(f"{base}/{quote(address)}")) is None: continue
+        how, kept = check(data, f), keep(data, f)
+        path = Path(root)/f.stored
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, kept)
+        return dict(stored=f.stored, address=address, check=how, source=hashlib.sha256(data).hexdigest(),
+                    kept=hashlib.sha256(kept).hexdigest())
+
 def _fetch_one(root, base, note, f):
     "Bring one file and `note` its record; returns None, or the `SourceError` that this file ended in."
     try:
-        for address in f.addresses:
-            if (data := _download(f"{base}/{quote(address)}")) is None: continue
-            how, kept = check(data, f), keep(data, f)
-            path = Path(root)/f.stored
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, kept)
-            return note(dict(stored=f.stored, address=address, check=how, source=hashlib.sha256(data).hexdigest(), kept=hashlib.sha256(kept).hexdigest()))
-        raise SourceError(f"{f.stored} is at none of its {len(f.addresses)} addresses ({f.addresses[0]}, ...): the source has moved.")
+        if record := _kept_record(root, base, f): return note(record)
+        return SourceError(f"{f.stored} is at none of its {len(f.addresses)} addresses ({f.addresses[0]}, ...): "
+                           "the source has moved.")
     except NoNetwork: raise
     except SourceError as e: return e
-    except OSError as e: return SourceError(f"{f.stored} cannot be written under {root} ({e.strerror}): make room or choose another folder.")
+    except OSError as e:
+        return SourceError(f"{f.stored} cannot be written under {root} ({e.strerror}): "
+                           "make room or choose another folder.")
 
+# %% ../../nbs/04a_sources.ipynb #67b0e9d0
 def _notebook(log):
     "A function that adds a record to an open fetched.jsonl, from any thread."
     lock = Lock()
     def note(record):
-        with lock: log.write(json.dumps(record) + "\n"); log.flush()
+        with lock:
+            log.write(json.dumps(record) + "\n")
+            log.flush()
     if log.tell(): log.write("\n")
     return note
 
 # %% ../../nbs/04a_sources.ipynb #e1216429
+def _fetch_missing(root, base, files, workers):
+    "Bring all `files` that are not yet here and right; returns the errors."
+    records = _records(root)
+    todo = [f for f in files if state(root, f, records) in ("missing", "wrong")]
+    with ThreadPoolExecutor(workers) as pool, open(root/"fetched.jsonl", "a") as log:
+        done = pool.map(partial(_fetch_one, root, base, _notebook(log)), todo)
+        try: return [e for e in tqdm(done, total=len(todo), desc="files", delay=2) if e]
+        finally: pool.shutdown(cancel_futures=True)
+
 def fetch(
-    root,          # folder to fill; made if it does not exist
-    sets=SETS,     # which sets, of heads, london, canada, faker, civil, landmarks
-    base=BASE,     # where the addresses begin; a mirror laid out the same way will do
-    sources=None,  # another table than `load_sources()`
-    workers=4,     # downloads under way at once
-    show=print,    # is given the licences and credits before anything is downloaded; None to be silent
-) -> Path:         # `root`; raises `SourceError` (after everything that can be had is there) or `NoNetwork`
-    "Fetch the pictures and heads that the face world is built from, checked against the table, in the layout that `find_people` reads."
+    root: str|Path,                  # folder to fill; made if it does not exist
+    sets: str|Sequence[str] = SETS,  # which sets, of heads, london, canada, faker, civil, landmarks
+    base: str = BASE,                # where the addresses begin; a mirror laid out the same way will do
+    sources: dict = None,            # another table than `load_sources()`
+    workers: int = 4,                # downloads under way at once
+    show: Callable|None = print,     # is given licences and credits before anything is downloaded; None to be silent
+) -> Path:                           # `root`
+    """Fetch the pictures and heads that the face world is built from, in the layout that `find_people` reads.
+
+    All are checked against the table. Raises `NoNetwork`, or `SourceError` after all that can be had is there."""
     root, wanted = Path(root).expanduser(), source_files(sets, sources)
     if show: show(credits(sets, sources))
     try: root.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise SourceError(f"The folder {root} cannot be made ({e.strerror}): choose another.") from None
-    records = _records(root)
-    todo = [f for f in wanted if state(root, f, records) in ("missing", "wrong")]
-    with ThreadPoolExecutor(workers) as pool, open(root/"fetched.jsonl", "a") as log:
-        done = pool.map(partial(_fetch_one, root, base, _notebook(log)), todo)
-        try: failed = [e for e in tqdm(done, total=len(todo), desc="files", delay=2) if e]
-        finally: pool.shutdown(cancel_futures=True)
+    except OSError as e:
+        raise SourceError(f"The folder {root} cannot be made ({e.strerror}): choose another.") from None
+    failed = _fetch_missing(root, base, wanted, workers)
     write_atomic(root/"CREDITS.md", credits(sources=sources).encode())
     pack_landmarks(root)
-    if failed: raise SourceError(f"{len(failed)} of {len(wanted)} files could not be fetched, the rest is in {root}. The first: {failed[0]}")
-    return root
+    if not failed: return root
+    raise SourceError(f"{len(failed)} of {len(wanted)} files could not be fetched, the rest is in {root}. "
+                      f"The first: {failed[0]}")
 
 # %% ../../nbs/04a_sources.ipynb #bba64047
-def pack_landmarks(root):
-    "Write `landmarks_frl189.npz` from landmarks/**/*.tem: (189, 2) float32 px by picture, such as 'london/neutral/002'; returns its path, None without points."
+def pack_landmarks(
+    root: str|Path,  # folder of the pictures
+) -> Path|None:      # the file; None without points
+    "Write `landmarks_frl189.npz` from landmarks/**/*.tem: (189, 2) float32 px for each 'london/neutral/002'."
     folder, buffer = Path(root)/"landmarks", io.BytesIO()
-    points = {str(p.relative_to(folder).with_suffix("").as_posix()): read_tem(p.read_bytes()) * np.float32(540/1350) for p in sorted(folder.rglob("*.tem"))}
+    names = {str(p.relative_to(folder).with_suffix("").as_posix()): p for p in sorted(folder.rglob("*.tem"))}
+    points = {name: read_tem(p.read_bytes()) * np.float32(540/1350) for name, p in names.items()}
     if not points: return None
     np.savez(buffer, **points)
     write_atomic(Path(root)/"landmarks_frl189.npz", buffer.getvalue())
     return Path(root)/"landmarks_frl189.npz"
 
 # %% ../../nbs/04a_sources.ipynb #ae85522c
-def audit(root, sets=SETS, sources=None) -> dict:
+def audit(
+    root: str|Path,                  # folder of the pictures
+    sets: str|Sequence[str] = SETS,
+    sources: dict = None,            # the table; `load_sources()` when None
+) -> dict:                           # set -> {state: number of files}
     "For each set, how many files under `root` are in which `state`."
-    records = _records(root)
-    return {s: dict(Counter(state(root, f, records) for f in source_files(s, sources))) for s in ([sets] if isinstance(sets, str) else sets)}
+    records, sets = _records(root), [sets] if isinstance(sets, str) else sets
+    return {s: dict(Counter(state(root, f, records) for f in source_files(s, sources))) for s in sets}
 
 # %% ../../nbs/04a_sources.ipynb #a672a5a7
-def by_hand(sources=None) -> str:
+def by_hand(
+    sources: dict = None,  # the table; `load_sources()` when None
+) -> str:
     "Data that no program may fetch for you, and how to get them, as Markdown."
-    return "\n".join(f"- **{name}**: {d['what']}  \n  licence: {d['licence']}  \n  {d['do']}" for name, d in (sources or load_sources())["by_hand"].items())
+    listed = (sources or load_sources())["by_hand"]
+    return "\n".join(f"- **{name}**: {d['what']}  \n  licence: {d['licence']}  \n  {d['do']}"
+                     for name, d in listed.items())

@@ -8,44 +8,50 @@ __all__ = ['SCHEDULES', 'INVERSIONS', 'linear_alphas', 'scaled_linear_alphas', '
            'ddim_invert', 'fixed_point_invert', 'edit_friendly_invert', 'invert']
 
 # %% ../../nbs/12_inversion.ipynb #3ea03a63
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from fastcore.basics import patch
 from tqdm import tqdm
 
-from .backbone import autocast
+from .precision import autocast
 from ..old_names import old_names
 
 __getattr__ = old_names(__name__)
 
 # %% ../../nbs/12_inversion.ipynb #5e808964
-def linear_alphas(start=1e-4, end=.02, steps=1000):
+def linear_alphas(start: float = 1e-4, end: float = .02, steps: int = 1000) -> torch.Tensor:
     "The schedule of DDPM (Ho et al. 2020): the `(steps,)` cumulative products for betas that grow linearly."
     return torch.cumprod(1 - torch.linspace(start, end, steps, dtype=torch.float64), 0).float()
 
 # %% ../../nbs/12_inversion.ipynb #90d3c38e
-def scaled_linear_alphas(start=.00085, end=.012, steps=1000):
-    "The schedule of Stable Diffusion 1.x: the roots of the betas grow linearly."
+def scaled_linear_alphas(start: float = .00085, end: float = .012, steps: int = 1000) -> torch.Tensor:
+    "The schedule of Stable Diffusion 1.x, `(steps,)` products: the roots of the betas grow linearly."
     betas = torch.linspace(start**.5, end**.5, steps, dtype=torch.float64)**2
     return torch.cumprod(1 - betas, 0).float()
 
 # %% ../../nbs/12_inversion.ipynb #69b70876
-def cosine_alphas(steps=1000, max_beta=.999):
-    "The cosine schedule (Nichol and Dhariwal 2021), called `squaredcos_cap_v2` in diffusers; the one of `face128`."
+def cosine_alphas(steps: int = 1000, max_beta: float = .999) -> torch.Tensor:
+    """The cosine schedule (Nichol and Dhariwal 2021), `(steps,)` products, called `squaredcos_cap_v2` in diffusers.
+
+    It is the one of `face128`."""
     t = torch.arange(steps + 1, dtype=torch.float64) / steps
     f = torch.cos((t + .008) / 1.008 * torch.pi / 2)**2
     return torch.cumprod(1 - (1 - f[1:] / f[:-1]).clamp(max=max_beta), 0).float()
 
 # %% ../../nbs/12_inversion.ipynb #9791bae4
+#: Name of a schedule -> the function that gives its cumulative products.
 SCHEDULES = {"linear": linear_alphas, "SD scaled-linear": scaled_linear_alphas, "cosine": cosine_alphas}
 
 # %% ../../nbs/12_inversion.ipynb #6c69531b
 def top_timestep(
-    alphas_cumprod, # (T,) cumulative products of the noise schedule
-    min_signal=.05, # least share sqrt(alpha_bar) of the picture that must be left
-)->int: # the largest timestep that keeps it
-    "Where the road to the noise ends: further up, P_t magnifies errors more than `1/min_signal` times."
+    alphas_cumprod: torch.Tensor, # (T,) cumulative products of the noise schedule
+    min_signal: float = .05, # least share sqrt(alpha_bar) of the picture that must be left
+) -> int:
+    "The largest timestep that keeps the share: further up, P_t magnifies errors more than `1/min_signal` times."
     return int((alphas_cumprod.sqrt() >= min_signal).nonzero().max())
 
 # %% ../../nbs/12_inversion.ipynb #680563dd
@@ -54,11 +60,11 @@ class InversionError(ValueError):
 
 # %% ../../nbs/12_inversion.ipynb #93a31cea
 def timesteps(
-    num_inference_steps, # steps to take, each one pass through the U-Net
-    num_train_timesteps=1000, # timesteps that the model was trained with
-    top=None, # last timestep of the grid (None: the last one there is)
-)->torch.LongTensor: # (num_inference_steps + 1,) ascending; the first is 0, the clean end
-    "An evenly spaced grid of timesteps. Raises `InversionError` when there are more steps than timesteps."
+    num_inference_steps: int, # steps to take, each one pass through the U-Net
+    num_train_timesteps: int = 1000, # timesteps that the model was trained with
+    top: int|None = None, # last timestep of the grid (None: the last one there is)
+) -> torch.LongTensor: # (num_inference_steps + 1,) ascending; the first is 0, the clean end
+    "An evenly spaced grid of timesteps. `InversionError` when there are more steps than timesteps."
     top = num_train_timesteps - 1 if top is None else int(top)
     if not 0 < top < num_train_timesteps:
         raise InversionError(f"top={top} is outside the model's timesteps: choose 1 to {num_train_timesteps - 1}.")
@@ -67,83 +73,99 @@ def timesteps(
     return torch.linspace(0, top, num_inference_steps + 1, dtype=torch.float64).round().long()
 
 # %% ../../nbs/12_inversion.ipynb #97bb4bfa
-def predicted_x0(x, eps, alpha):
-    "P_t: the picture that the predicted noise `eps` implies, same shape as `x`; `alpha` is alpha_bar at x's timestep (DDIM, eq. 9)."
+def predicted_x0(x: torch.Tensor, eps: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """P_t: the picture that the predicted noise `eps` implies, same shape as `x` (DDIM, eq. 9).
+
+    `alpha` is alpha_bar at x's timestep."""
     return (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
 
 # %% ../../nbs/12_inversion.ipynb #597548fc
-def pred_sample_direction(eps, alpha_to, sigma=0.):
-    "D_t: the part of the step that points back to the noise (DDIM, eq. 12)."
+def pred_sample_direction(eps: torch.Tensor, alpha_to: torch.Tensor, sigma: float|torch.Tensor = 0.) -> torch.Tensor:
+    "D_t: the part of the step that points back to the noise, same shape as `eps` (DDIM, eq. 12)."
     return (1 - alpha_to - sigma**2).sqrt() * eps
 
 # %% ../../nbs/12_inversion.ipynb #cbea2ca6
-def ddim_step(x, eps, alpha, alpha_to, sigma=0.):
-    "From noise level `alpha` to `alpha_to`, up or down (DDIM, Song et al. 2021, eq. 12), without the fresh noise `sigma * z`."
+def ddim_step(
+    x: torch.Tensor, # (B, C, H, W) at noise level `alpha`
+    eps: torch.Tensor, # the predicted noise, same shape
+    alpha: torch.Tensor, # alpha_bar here
+    alpha_to: torch.Tensor, # alpha_bar at the timestep to go to, up or down
+    sigma: float|torch.Tensor = 0., # standard deviation of the step's fresh noise, which the caller adds
+) -> torch.Tensor: # (B, C, H, W) at noise level `alpha_to`
+    "One step of DDIM (Song et al. 2021, eq. 12), without the fresh noise `sigma * z`."
     return alpha_to.sqrt() * predicted_x0(x, eps, alpha) + pred_sample_direction(eps, alpha_to, sigma)
 
 # %% ../../nbs/12_inversion.ipynb #28a821db
-def step_sigma(alpha, alpha_to, eta=1.):
+def step_sigma(alpha: torch.Tensor, alpha_to: torch.Tensor, eta: float = 1.) -> torch.Tensor:
     "Standard deviation of the fresh noise of a step: `eta` 0 is DDIM, 1 is DDPM (DDIM, eq. 16)."
     return eta * ((1 - alpha_to) / (1 - alpha)).sqrt() * (1 - alpha / alpha_to).sqrt()
 
 # %% ../../nbs/12_inversion.ipynb #de0708e8
 @dataclass(repr=False)
 class Inversion:
-    "Where the noise of a batch of pictures was found, and all that is needed to walk back to them."
-    backbone: object # offers `predict_noise(x, t, cond)` and `alphas_cumprod`
+    "The noise of a batch of pictures, and all that is needed to denoise it to the same pictures."
+    backbone: Any # offers `predict_noise(x, t, cond)` and `alphas_cumprod`
     x_T: torch.Tensor # (B, C, H, W) the noise, float32
     timesteps: torch.Tensor # (n + 1,) ascending, the first is 0
-    cond: torch.Tensor|None = None # (1 or B, L, D) condition of the walk
+    cond: torch.Tensor|None = None # (1 or B, L, D) condition of the inversion
     method: str = "ddim"
-    latents: torch.Tensor|None = None # (n + 1, B, C, H, W) x at every timestep, if kept
+    latents: torch.Tensor|None = None # (n + 1, B, C, H, W) the trajectory: x at every timestep, if asked for
     zs: torch.Tensor|None = None # (n, B, C, H, W) noise of the steps; zs[i] leads to timesteps[i]
     eta: float = 0. # 0: deterministic steps, 1: DDPM
     # dtype of the U-Net's passes, see `autocast` of chapter 10; everything else stays float32
     autocast: torch.dtype|str|None = None
 
     @property
-    def num_steps(self): return len(self.timesteps) - 1
+    def num_steps(self) -> int:
+        "Steps from the picture to the noise."
+        return len(self.timesteps) - 1
 
     def __len__(self): return len(self.x_T)
 
     def __repr__(self):
         shape = "x".join(map(str, self.x_T.shape[1:]))
-        return f"Inversion({len(self)} of {shape}, {self.method}, {self.num_steps} steps up to t={int(self.timesteps[-1])})"
+        top = int(self.timesteps[-1])
+        return f"Inversion({len(self)} of {shape}, {self.method}, {self.num_steps} steps up to t={top})"
 
 # %% ../../nbs/12_inversion.ipynb #60b56936
 @patch
-def alpha(self: Inversion, i):
+def alpha(self: Inversion, i: int) -> torch.Tensor:
     "alpha_bar at `timesteps[i]`."
     return self.backbone.alphas_cumprod[self.timesteps[i]].to(self.x_T)
 
 # %% ../../nbs/12_inversion.ipynb #8c3c24d0
 @patch
-def sigma(self: Inversion, i):
-    "Standard deviation of the noise that step `i` adds, 0 for a deterministic walk."
+def sigma(self: Inversion, i: int) -> float|torch.Tensor:
+    "Standard deviation of the noise that step `i` adds, 0 for deterministic steps."
     return step_sigma(self.alpha(i), self.alpha(i - 1), self.eta) if self.eta else 0.
 
 # %% ../../nbs/12_inversion.ipynb #c0b00acc
 @patch
-def step_noise(self: Inversion, i):
-    "The noise `sigma * z` that step `i` adds: replayed, not drawn."
+def step_noise(self: Inversion, i: int) -> float|torch.Tensor:
+    "The noise `sigma * z` (B, C, H, W) that step `i` adds: replayed, not drawn; 0 for deterministic steps."
     return 0. if self.zs is None else self.sigma(i) * self.zs[i - 1]
 
 # %% ../../nbs/12_inversion.ipynb #b46d10a3
 @patch
-def noise(self: Inversion, x, i, cond=None):
-    "The noise predicted for `x` (B, C, H, W) at `timesteps[i]`, float32, under the inversion's own condition unless `cond` is given."
+def noise(
+    self: Inversion,
+    x: torch.Tensor, # (B, C, H, W) at `timesteps[i]`
+    i: int,
+    cond: torch.Tensor|None = None, # (1 or B, L, D); None: the inversion's own
+) -> torch.Tensor: # (B, C, H, W) float32
+    "The noise that the model predicts."
     with autocast(x.device, self.autocast):
         eps = self.backbone.predict_noise(x, int(self.timesteps[i]), self.cond if cond is None else cond)
     return eps.float()
 
 # %% ../../nbs/12_inversion.ipynb #b60ff085
 @patch
-def step(self: Inversion, x, i, eps):
-    "`x` at `timesteps[i]` -> x at `timesteps[i - 1]` with the noise prediction `eps`."
+def step(self: Inversion, x: torch.Tensor, i: int, eps: torch.Tensor) -> torch.Tensor:
+    "`x` (B, C, H, W) at `timesteps[i]` -> x at `timesteps[i - 1]` with the noise prediction `eps`."
     return ddim_step(x, eps, self.alpha(i), self.alpha(i - 1), self.sigma(i)) + self.step_noise(i)
 
 # %% ../../nbs/12_inversion.ipynb #b0ba625d
-def progress_bar(items, what, show=True):
+def progress_bar(items: Iterable, what: str, show: bool = True) -> Iterable:
     "A progress bar that appears only when the work takes more than two seconds."
     return tqdm(items, desc=what, delay=2, leave=False, disable=not show)
 
@@ -151,11 +173,11 @@ def progress_bar(items, what, show=True):
 @patch
 def replay(
     self: Inversion,
-    step_fn, # (x at timesteps[i], i) -> x at timesteps[i - 1]
-    progress=True, # show a bar when it takes over 2 s
-    what="denoising", # its label
-)->torch.Tensor: # (B, C, H, W) at the clean end
-    "Walk from the noise to the picture with any step."
+    step_fn: Callable, # (x at timesteps[i], i) -> x at timesteps[i - 1]
+    progress: bool = True, # show a bar when it takes over 2 s
+    what: str = "denoising", # its label
+) -> torch.Tensor: # (B, C, H, W) at the clean end
+    "From the noise to the picture with any step."
     x = self.x_T
     with torch.inference_mode():
         for i in progress_bar(range(self.num_steps, 0, -1), what, progress): x = step_fn(x, i)
@@ -163,8 +185,8 @@ def replay(
 
 # %% ../../nbs/12_inversion.ipynb #cb41b110
 @patch
-def reconstruct(self: Inversion, progress=True):
-    "The walk with nothing changed: (B, C, H, W) latents (or pixels) that should be the ones that were inverted."
+def reconstruct(self: Inversion, progress: bool = True) -> torch.Tensor:
+    "Denoising with nothing changed: (B, C, H, W) latents (or pixels) that should be the ones that were inverted."
     return self.replay(lambda x, i: self.step(x, i, self.noise(x, i)), progress, "reconstructing")
 
 # %% ../../nbs/12_inversion.ipynb #9e550efa
@@ -174,17 +196,24 @@ def _rows(x, pick, axis=0):
 
 # %% ../../nbs/12_inversion.ipynb #3bc85965
 @patch
-def select(self: Inversion, indices):
-    "The same inversion for the pictures `indices` (a list; repeats allowed)."
+def select(
+    self: Inversion,
+    indices: int|list|torch.Tensor, # repeats allowed
+) -> Inversion:
+    "The same inversion for some of its pictures."
     pick = torch.as_tensor(indices).flatten()
     cond = self.cond if self.cond is None or len(self.cond) == 1 else _rows(self.cond, pick)
-    return replace(self, x_T=_rows(self.x_T, pick), cond=cond, latents=_rows(self.latents, pick, 1), zs=_rows(self.zs, pick, 1))
+    return replace(self, x_T=_rows(self.x_T, pick), cond=cond,
+                   latents=_rows(self.latents, pick, 1), zs=_rows(self.zs, pick, 1))
 
 # %% ../../nbs/12_inversion.ipynb #87fe1336
 def _start(backbone, latents, cond, num_inference_steps, top):
-    "Check the input; -> (float32 latents, the walk's condition, grid, alpha_bar on the grid)."
-    if latents.ndim != 4: raise InversionError(f"latents must have the shape (B, C, H, W), not {tuple(latents.shape)}: add the batch axis.")
-    if not torch.isfinite(latents).all(): raise InversionError("The latents hold NaN or infinite values: check the picture and the autoencoder.")
+    "Check the input; -> (float32 latents, the condition, grid, alpha_bar on the grid)."
+    if latents.ndim != 4:
+        shape = tuple(latents.shape)
+        raise InversionError(f"latents must have the shape (B, C, H, W), not {shape}: add the batch axis.")
+    if not torch.isfinite(latents).all():
+        raise InversionError("The latents hold NaN or infinite values: check the picture and the autoencoder.")
     alphas = backbone.alphas_cumprod.float()
     grid = timesteps(num_inference_steps, len(alphas), top_timestep(alphas) if top is None else top)
     if alphas[grid[-1]] <= 0:
@@ -202,53 +231,65 @@ def _finite(inversion):
     raise InversionError("The model's predictions became NaN or infinite on the way to the noise: "
                          "choose a lower top, or compute in float32 (autocast=None).")
 
+# %% ../../nbs/12_inversion.ipynb #0a184d55
+def _wants_trajectory(return_trajectory, keep):
+    "Whether the trajectory is to be returned; `keep` is the argument's name in an earlier release."
+    if keep is None: return return_trajectory
+    warnings.warn("keep is return_trajectory now: the old name goes with the next release.",
+                  DeprecationWarning, stacklevel=3)
+    return keep
+
 # %% ../../nbs/12_inversion.ipynb #978c80b6
 def ddim_invert(
-    backbone, # offers `predict_noise` and `alphas_cumprod`
-    latents, # (B, C, H, W) what the backbone diffuses: latents, or pixels in [-1, 1] for a pixel U-Net
-    cond=None, # (1 or B, L, D) condition; None: the empty sentence, or nothing for a model without text
-    num_inference_steps=50, # steps up, each one pass
+    backbone: Any, # offers `predict_noise` and `alphas_cumprod`
+    latents: torch.Tensor, # (B, C, H, W) what the backbone diffuses: latents, or pixels in [-1, 1] for a pixel U-Net
+    cond: torch.Tensor|None = None, # (1 or B, L, D); None: the empty sentence, or nothing for a model without text
+    num_inference_steps: int = 50, # steps up, each one pass
     *,
-    top=None, # last timestep (None: `top_timestep`)
-    keep=False, # keep x at every timestep in `latents`
-    autocast=None, # dtype of the U-Net's passes: "auto", or one of chapter 10's; None is float32
-    progress=True, # show a bar when it takes over 2 s
-)->Inversion:
+    top: int|None = None, # last timestep (None: `top_timestep`)
+    return_trajectory: bool = False, # return x at every timestep, in `latents`
+    autocast: torch.dtype|str|None = None, # of the U-Net's passes: "auto", or one of chapter 10's; None is float32
+    progress: bool = True, # show a bar when it takes over 2 s
+    keep: bool|None = None, # earlier name of `return_trajectory`
+) -> Inversion:
     "DDIM inversion at guidance 1 (Song et al. 2021, section 4.3): one pass a step, approximate."
+    return_trajectory = _wants_trajectory(return_trajectory, keep)
     x, cond, grid, alphas = _start(backbone, latents, cond, num_inference_steps, top)
     inv = Inversion(backbone, x, grid, cond, "ddim", autocast=autocast)
-    path = [x]
+    trajectory = [x]
     with torch.inference_mode():
         for i in progress_bar(range(inv.num_steps), "inverting", progress):
             x = ddim_step(x, inv.noise(x, i), alphas[i], alphas[i + 1])
-            if keep: path.append(x)
-    return _finite(replace(inv, x_T=x.clone(), latents=torch.stack(path).clone() if keep else None))
+            if return_trajectory: trajectory.append(x)
+    return _finite(replace(inv, x_T=x.clone(), latents=torch.stack(trajectory).clone() if return_trajectory else None))
 
 # %% ../../nbs/12_inversion.ipynb #91aa022b
 def fixed_point_invert(
-    backbone, # offers `predict_noise` and `alphas_cumprod`
-    latents, # (B, C, H, W) as for `ddim_invert`
-    cond=None, # (1 or B, L, D) condition; None: the empty sentence, or nothing for a model without text
-    num_inference_steps=50, # steps up
+    backbone: Any, # offers `predict_noise` and `alphas_cumprod`
+    latents: torch.Tensor, # (B, C, H, W) as for `ddim_invert`
+    cond: torch.Tensor|None = None, # (1 or B, L, D); None: the empty sentence, or nothing for a model without text
+    num_inference_steps: int = 50, # steps up
     *,
-    refine=1, # passes a step; 1 costs what plain DDIM costs, each further one gains less
-    top=None, # last timestep (None: `top_timestep`)
-    keep=False, # keep x at every timestep in `latents`
-    autocast=None, # dtype of the U-Net's passes: "auto", or one of chapter 10's; None is float32
-    progress=True, # show a bar when it takes over 2 s
-)->Inversion:
-    "DDIM inversion whose every step is refined towards the point that steps back exactly."
+    refine: int = 1, # passes a step; 1 costs what plain DDIM costs, each further one gains less
+    top: int|None = None, # last timestep (None: `top_timestep`)
+    return_trajectory: bool = False, # return x at every timestep, in `latents`
+    autocast: torch.dtype|str|None = None, # of the U-Net's passes: "auto", or one of chapter 10's; None is float32
+    progress: bool = True, # show a bar when it takes over 2 s
+    keep: bool|None = None, # earlier name of `return_trajectory`
+) -> Inversion:
+    "DDIM inversion whose every step is refined towards the point that steps back exactly (Garibi et al. 2024)."
     if refine < 1: raise InversionError(f"refine={refine}: at least one pass a step is needed.")
+    return_trajectory = _wants_trajectory(return_trajectory, keep)
     x, cond, grid, alphas = _start(backbone, latents, cond, num_inference_steps, top)
     inv = Inversion(backbone, x, grid, cond, "fixed-point", autocast=autocast)
-    path = [x]
+    trajectory = [x]
     with torch.inference_mode():
         eps = inv.noise(x, 0)
         for i in progress_bar(range(inv.num_steps), "inverting", progress):
             for _ in range(refine): eps = inv.noise(ddim_step(x, eps, alphas[i], alphas[i + 1]), i + 1)
             x = ddim_step(x, eps, alphas[i], alphas[i + 1])
-            if keep: path.append(x)
-    return _finite(replace(inv, x_T=x.clone(), latents=torch.stack(path).clone() if keep else None))
+            if return_trajectory: trajectory.append(x)
+    return _finite(replace(inv, x_T=x.clone(), latents=torch.stack(trajectory).clone() if return_trajectory else None))
 
 # %% ../../nbs/12_inversion.ipynb #461d4ed3
 def _noise_for_each(x0, num_steps, generator):
@@ -264,49 +305,59 @@ def _noise_for_each(x0, num_steps, generator):
 
 # %% ../../nbs/12_inversion.ipynb #c7b3024f
 def edit_friendly_invert(
-    backbone, # offers `predict_noise` and `alphas_cumprod`
-    latents, # (B, C, H, W) as for `ddim_invert`
-    cond=None, # (1 or B, L, D) condition; None: the empty sentence, or nothing for a model without text
-    num_inference_steps=50, # steps, each one pass
+    backbone: Any, # offers `predict_noise` and `alphas_cumprod`
+    latents: torch.Tensor, # (B, C, H, W) as for `ddim_invert`
+    cond: torch.Tensor|None = None, # (1 or B, L, D); None: the empty sentence, or nothing for a model without text
+    num_inference_steps: int = 50, # steps, each one pass
     *,
-    eta=1., # share of the DDPM noise, over 0 to 1
+    eta: float = 1., # share of the DDPM noise, over 0 to 1
     # torch.Generator of the independent noises, or a list of one for each picture
     # (None: seed 0, so that a photo always gives the same result)
-    generator=None,
-    top=None, # last timestep (None: `top_timestep`)
-    keep=False, # keep x at every timestep in `latents`
-    autocast=None, # dtype of the U-Net's passes: "auto", or one of chapter 10's; None is float32
-    progress=True, # show a bar when it takes over 2 s
-)->Inversion:
+    generator: torch.Generator|list|None = None,
+    top: int|None = None, # last timestep (None: `top_timestep`)
+    return_trajectory: bool = False, # return x at every timestep, in `latents`
+    autocast: torch.dtype|str|None = None, # of the U-Net's passes: "auto", or one of chapter 10's; None is float32
+    progress: bool = True, # show a bar when it takes over 2 s
+    keep: bool|None = None, # earlier name of `return_trajectory`
+) -> Inversion:
     "Edit-friendly DDPM inversion (Huberman-Spiegelglas et al., CVPR 2024): exact up to float rounding, for any model."
-    if not 0 < eta <= 1: raise InversionError(f"eta={eta}: edit-friendly noise needs steps with noise, over 0 and up to 1.")
+    if not 0 < eta <= 1:
+        raise InversionError(f"eta={eta}: edit-friendly noise needs steps with noise, over 0 and up to 1.")
+    return_trajectory = _wants_trajectory(return_trajectory, keep)
     x0, cond, grid, alphas = _start(backbone, latents, cond, num_inference_steps, top)
     a, draws = alphas.view(-1, 1, 1, 1, 1), _noise_for_each(x0, len(grid) - 1, generator)
     xs = torch.cat([x0[None], a[1:].sqrt() * x0 + (1 - a[1:]).sqrt() * draws])
-    inv = Inversion(backbone, xs[-1].clone(), grid, cond, "edit-friendly", zs=torch.zeros_like(draws), eta=eta, autocast=autocast)
+    inv = Inversion(backbone, xs[-1].clone(), grid, cond, "edit-friendly", zs=torch.zeros_like(draws), eta=eta,
+                    autocast=autocast)
     with torch.inference_mode():
         for i in progress_bar(range(inv.num_steps, 0, -1), "inverting", progress): _solve(inv, xs, i)
-    return _finite(replace(inv, latents=xs if keep else None))
+    return _finite(replace(inv, latents=xs if return_trajectory else None))
 
 # %% ../../nbs/12_inversion.ipynb #1087ad0e
 def _solve(inv, xs, i):
-    "Fill in `inv.zs[i - 1]` so that step `i` leads from `xs[i]` to `xs[i - 1]`, then replace the latter by where the step leads."
+    """Fill in `inv.zs[i - 1]` so that step `i` leads from `xs[i]` to `xs[i - 1]`.
+
+    Then replace `xs[i - 1]` by where the step leads, which differs by rounding."""
     mean = ddim_step(xs[i], inv.noise(xs[i], i), inv.alpha(i), inv.alpha(i - 1), inv.sigma(i))
     inv.zs[i - 1] = (xs[i - 1] - mean) / inv.sigma(i)
     xs[i - 1] = mean + inv.step_noise(i)
 
 # %% ../../nbs/12_inversion.ipynb #f470287a
+#: Name of a way to invert -> its function.
 INVERSIONS = {"ddim": ddim_invert, "fixed-point": fixed_point_invert, "edit-friendly": edit_friendly_invert}
 
 # %% ../../nbs/12_inversion.ipynb #90327505
 def invert(
-    backbone, # offers `predict_noise(x, t, cond)` and `alphas_cumprod`
-    latents, # (B, C, H, W) latents, or pixels in [-1, 1] for a pixel U-Net
-    cond=None, # (1 or B, L, D) condition of the walk; None: the empty sentence, or nothing for a model without text
-    num_inference_steps=50, # steps; 20 are quick, 50 good, more hardly better
-    method="ddim", # "ddim", "fixed-point" (as quick, closer) or "edit-friendly" (exact)
-    **kwargs, # of the method: `top`, `keep`, `autocast`, `progress`, `refine`, `eta`, `generator`
-)->Inversion:
-    "Find the noise of a batch of pictures. Raises `InversionError` for an unknown method or input that cannot be inverted."
-    if method not in INVERSIONS: raise InversionError(f"'{method}' is not a way to invert: choose {', '.join(INVERSIONS)}.")
+    backbone: Any, # offers `predict_noise(x, t, cond)` and `alphas_cumprod`
+    latents: torch.Tensor, # (B, C, H, W) latents, or pixels in [-1, 1] for a pixel U-Net
+    cond: torch.Tensor|None = None, # (1 or B, L, D); None: the empty sentence, or nothing for a model without text
+    num_inference_steps: int = 50, # steps; 20 are quick, 50 good, more hardly better
+    method: str = "ddim", # "ddim", "fixed-point" (as quick, closer) or "edit-friendly" (exact)
+    **kwargs, # of the method: `top`, `return_trajectory`, `autocast`, `progress`, `refine`, `eta`, `generator`
+) -> Inversion:
+    """Find the noise of a batch of pictures.
+
+    `InversionError` for an unknown method or input that cannot be inverted."""
+    if method not in INVERSIONS:
+        raise InversionError(f"'{method}' is not a way to invert: choose {', '.join(INVERSIONS)}.")
     return INVERSIONS[method](backbone, latents, cond, num_inference_steps, **kwargs)

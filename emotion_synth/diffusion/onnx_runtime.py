@@ -6,17 +6,22 @@
 __all__ = ['VERSION', 'PARTS', 'onnx_dir', 'export_onnx', 'OnnxBackbone']
 
 # %% ../../nbs/10a_onnx.ipynb #b8f16aba
-import importlib, importlib.util, json, shutil, tempfile, warnings
+import importlib.util
+import json
+import tempfile
+import warnings
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from .backbone import Backbone, BackboneError, EncoderState, find_weights, model_crop, read_settings, user_dir
+from .backbone import Backbone, EncoderState, model_crop
+from .model_files import BackboneError, find_weights, read_settings, user_dir
 
 # %% ../../nbs/10a_onnx.ipynb #0a3e0a1a
 def _missing_extra():
@@ -35,10 +40,13 @@ class _Piece(torch.nn.Module):
         super().__init__()
         self.networks, self.function = torch.nn.ModuleList(backbone.networks), function
 
-    def forward(self, *inputs): return self.function(*inputs)
+    def forward(self, *inputs: torch.Tensor):
+        "The outputs of the function."
+        return self.function(*inputs)
 
 def _skip_names(n): return [f"skip{i}" for i in range(n)]
 
+# %% ../../nbs/10a_onnx.ipynb #268946bd
 def _unet_pieces(b, x, t, cond):
     "Name -> (function, inputs by name, output names) of the three passes, with examples for inputs."
     text = {} if cond is None else dict(cond=cond)
@@ -55,6 +63,7 @@ def _unet_pieces(b, x, t, cond):
                 mid=(middle, dict(h_in=state.h_in, emb=state.emb, **text), ["h"]),
                 decoder=(decoder, dict(h=h, emb=state.emb, **text, **skips), ["out"]))
 
+# %% ../../nbs/10a_onnx.ipynb #8ea15339
 def _pieces(b):
     "All pieces of a backbone; the examples are of two pictures, so that none takes their number for a constant."
     x, t = torch.randn(2, *b.latent_shape), torch.tensor([500, 100])
@@ -65,7 +74,8 @@ def _pieces(b):
     if ids is not None: found["text"] = text, dict(ids=ids), ["states"]
     if b.vae is None: return found
     faces = torch.rand(2, 3, b.face_size, b.face_size) * 2 - 1
-    return found | dict(encode=(b.encode, dict(faces=faces), ["latents"]), decode=(b.decode, dict(latents=x), ["faces"]))
+    return found | dict(encode=(b.encode, dict(faces=faces), ["latents"]),
+                        decode=(b.decode, dict(latents=x), ["faces"]))
 
 # %% ../../nbs/10a_onnx.ipynb #9b85c7c5
 def _session(path):
@@ -80,19 +90,21 @@ def _session(path):
         raise BackboneError(f"{path} is no network that ONNX Runtime can run: delete its folder, and it is "
                             "exported again.") from e
 
+# %% ../../nbs/10a_onnx.ipynb #5ca021f8
 def _run(session, given):
     "Outputs of a session as tensors; of `given`, name -> tensor, those that it asks for are taken."
     feed = {i.name: given[i.name].detach().contiguous().numpy() for i in session.get_inputs()}
     return [torch.from_numpy(o) for o in session.run(None, feed)]
 
+# %% ../../nbs/10a_onnx.ipynb #ff8be3d3
 def _export(b, name, piece, folder):
     "Write one piece, and run what was written beside the piece itself."
     function, inputs, outputs = piece
     path, pieces = folder / f"{name}.onnx", {k: {0: "pictures"} for k in (*inputs, *outputs)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes that become constants: they are the model's own
-        torch.onnx.export(_Piece(b, function), tuple(inputs.values()), path, input_names=list(inputs), output_names=outputs,
-                          dynamic_axes=pieces, opset_version=17, dynamo=False)
+        torch.onnx.export(_Piece(b, function), tuple(inputs.values()), path, input_names=list(inputs),
+                          output_names=outputs, dynamic_axes=pieces, opset_version=17, dynamo=False)
     for n in (1, 2):
         some = {k: v[:n] for k, v in inputs.items()}
         said, expected = _run(_session(path), some), function(*some.values())
@@ -108,16 +120,18 @@ VERSION = "1"
 PARTS = "unet", "vae", "vqvae", "text_encoder", "tokenizer", "scheduler"
 
 def onnx_dir(
-    name="face128", # embedded name, folder, or diffusers id
-) -> Path:          # absolute; may not exist
+    name: str | Path = "face128", # embedded name, folder, or diffusers id
+) -> Path:                        # absolute; may not exist
     "Where the export of a model is kept; `BackboneError` where there is no such model."
     folder, total = find_weights(name), sha256(VERSION.encode())
-    own = [folder / n for n in ("model_index.json", "config.json", "scheduler_config.json")] + [*folder.glob("*.safetensors")]
+    own = [folder / n for n in ("model_index.json", "config.json", "scheduler_config.json")]
+    own += [*folder.glob("*.safetensors")]
     parts = [p for part in PARTS for p in (folder / part).rglob("*")]
     for path in sorted(p for p in own + parts if p.is_file()):
         total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return user_dir() / "onnx" / f"{folder.name}-{total.hexdigest()[:16]}"
 
+# %% ../../nbs/10a_onnx.ipynb #4fd533c9
 def _settings(b):
     "What `OnnxBackbone` must know of a backbone beside its pieces."
     unet, vae = b.unet.config, getattr(b.vae, "config", None)
@@ -127,20 +141,23 @@ def _settings(b):
                 scheduler=dict(prediction_type=getattr(b.scheduler.config, "prediction_type", "epsilon")),
                 alphas_cumprod=[float(a) for a in b.scheduler.alphas_cumprod])
 
+# %% ../../nbs/10a_onnx.ipynb #2c4125f0
 def _save_tokenizer(b, path):
     "The tokenizer with its padding and cutting, as the tokenizers library reads it."
     fast = getattr(b.tokenizer, "backend_tokenizer", None)
-    if fast is None: raise BackboneError("The tokenizer of this model is not of the tokenizers library: leave the runtime out.")
+    if fast is None:
+        raise BackboneError("The tokenizer of this model is not of the tokenizers library: leave the runtime out.")
     length, own = b.tokens("").shape[1], type(fast).from_str(fast.to_str())
     own.enable_truncation(length)
     own.enable_padding(length=length, pad_id=b.tokenizer.pad_token_id, pad_token=b.tokenizer.pad_token)
     path.write_text(own.to_str(), encoding="utf-8")
 
+# %% ../../nbs/10a_onnx.ipynb #2cb0e0d0
 @torch.no_grad()
 def export_onnx(
-    name="face128", # embedded name, folder, or diffusers id
-    folder=None,    # where to write it (None: `onnx_dir`)
-) -> Path:          # the folder
+    name: str | Path = "face128",     # embedded name, folder, or diffusers id
+    folder: str | Path | None = None, # where to write it (None: `onnx_dir`)
+) -> Path:                            # the folder
     "Export a model for ONNX Runtime, unless it is there; `BackboneError` says why it cannot be."
     _check_extra()
     folder = onnx_dir(name) if folder is None else Path(folder)
@@ -171,30 +188,33 @@ class _Sealed:
         raise _NoLayersError(f"A model in ONNX Runtime has no '{name}' and cannot learn or be taken apart: "
                              "leave the runtime out.")
 
+# %% ../../nbs/10a_onnx.ipynb #5c70bd0e
 def _open_settings(folder):
     "The settings of an export; `BackboneError` where it is not one."
     found = read_settings(folder / "settings.json")
     if {"unet", "vae", "text", "scheduler", "alphas_cumprod"} <= set(found): return found
     raise BackboneError(f"{folder} is not an export for ONNX Runtime: delete it, and it is made again.")
 
+# %% ../../nbs/10a_onnx.ipynb #b358219d
 class OnnxBackbone(Backbone):
     "A `Backbone` whose passes run in ONNX Runtime, on the processor and in float32."
     def __init__(self,
-        folder,       # of `export_onnx`
-        crop="tight", # of `CROPS`, as for `Backbone`
+        folder: str | Path,  # of `export_onnx`
+        crop: str = "tight", # of `CROPS`, as for `Backbone`
     ):
         _check_extra()
         self.folder, self.crop, self.dtype, self.sessions = Path(folder), crop, None, {}
         found = _open_settings(self.folder)
         sealed = {k: _Sealed(v) if v else None for k, v in found.items() if k in ("unet", "vae", "text", "scheduler")}
-        self.unet, self.vae, self.text_encoder, self.scheduler = (sealed[k] for k in ("unet", "vae", "text", "scheduler"))
+        self.unet, self.vae, self.text_encoder = sealed["unet"], sealed["vae"], sealed["text"]
+        self.scheduler = sealed["scheduler"]
         self.schedule = torch.tensor(found["alphas_cumprod"])
 
     @classmethod
     def from_pretrained(cls,
-        name="face128", # embedded name, folder, or diffusers id
-        crop=None,      # as for `Backbone.from_pretrained`
-    ):
+        name: str | Path = "face128", # embedded name, folder, or diffusers id
+        crop: str | None = None,      # as for `Backbone.from_pretrained`
+    ) -> "OnnxBackbone":
         "Load a model, which is exported before if it never was; `BackboneError` says what is missing."
         _check_extra()
         crop = model_crop(name, find_weights(name), crop)
@@ -203,85 +223,104 @@ class OnnxBackbone(Backbone):
     networks, device = (), torch.device("cpu")
     alphas_cumprod = property(lambda self: self.schedule)
 
-    def to(self, device):
-        "ONNX Runtime computes on the processor here; `BackboneError` for another device."
-        if torch.device(device).type == "cpu": return self
-        raise BackboneError(f"A model in ONNX Runtime computes on the processor, not on '{device}': leave the device "
-                            "out, or the runtime.")
-
-    def session(self, name):
-        "The session of a piece, opened when it is first needed."
-        if name not in self.sessions: self.sessions[name] = _session(self.folder / f"{name}.onnx")
-        return self.sessions[name]
-
     @cached_property
-    def tokenizer(self):
+    def tokenizer(self) -> Any:
         "The tokenizer of the tokenizers library; None for a model without text."
         if self.text_encoder is None: return None
         from tokenizers import Tokenizer
         return Tokenizer.from_file(str(self.folder / "tokenizer.json"))
 
-    def check_shape(self, given, shape, what):
-        "`BackboneError` for sizes that were not exported."
-        if tuple(given.shape[1:]) == tuple(shape): return
-        raise BackboneError(f"In ONNX Runtime the {what} of this model have the shape (B, {', '.join(map(str, shape))}), "
-                            f"not {tuple(given.shape)}: align the face first, or leave the runtime out.")
+# %% ../../nbs/10a_onnx.ipynb #790574e9
+@patch
+def to(self: OnnxBackbone, device: torch.device | str) -> "OnnxBackbone":
+    "ONNX Runtime computes on the processor here; `BackboneError` for another device."
+    if torch.device(device).type == "cpu": return self
+    raise BackboneError(f"A model in ONNX Runtime computes on the processor, not on '{device}': leave the device "
+                        "out, or the runtime.")
 
-    def __call__(self, name, **given):
-        "The outputs of a piece for its inputs, by name."
-        if torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in given.values()):
-            raise _NoLayersError("A model in ONNX Runtime gives no gradients: leave the runtime out.")
-        return _run(self.session(name), given)
+# %% ../../nbs/10a_onnx.ipynb #0df462bc
+@patch
+def session(self: OnnxBackbone, name: str) -> Any:
+    "The session of a piece, opened when it is first needed."
+    if name not in self.sessions: self.sessions[name] = _session(self.folder / f"{name}.onnx")
+    return self.sessions[name]
+
+@patch
+def check_shape(self: OnnxBackbone, given: torch.Tensor, shape: tuple, what: str) -> None:
+    "`BackboneError` for sizes that were not exported."
+    if tuple(given.shape[1:]) == tuple(shape): return
+    own = ", ".join(map(str, shape))
+    raise BackboneError(f"In ONNX Runtime the {what} of this model have the shape (B, {own}), not "
+                        f"{tuple(given.shape)}: align the face first, or leave the runtime out.")
+
+# %% ../../nbs/10a_onnx.ipynb #fa34bacb
+@patch
+def __call__(self: OnnxBackbone, name: str, **given: torch.Tensor | None) -> list[torch.Tensor]:
+    "The outputs of a piece for its inputs, by name."
+    if torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in given.values()):
+        raise _NoLayersError("A model in ONNX Runtime gives no gradients: leave the runtime out.")
+    return _run(self.session(name), given)
 
 # %% ../../nbs/10a_onnx.ipynb #e5f2475d
 def _skips(state): return dict(zip(_skip_names(len(state.skips)), state.skips))
 
+# %% ../../nbs/10a_onnx.ipynb #dab17a89
 @patch
-def tokens(self: OnnxBackbone, sentences):
+def tokens(self: OnnxBackbone, sentences: str | list) -> torch.Tensor:
     "Token ids (B, L) int64 of a sentence or a list of them, padded or cut to the text encoder's length."
     ids = self.tokenizer.encode_batch([sentences] if isinstance(sentences, str) else list(sentences))
     return torch.tensor([i.ids for i in ids])
 
 @patch
-def embed(self: OnnxBackbone, prompts):
+def embed(self: OnnxBackbone, prompts: str | list) -> torch.Tensor:
     "The text states (B, L, D) of a sentence or a list of them."
     if self.text_encoder is None: return Backbone.embed(self, prompts)
     return self("text", ids=self.tokens(prompts))[0]
 
+# %% ../../nbs/10a_onnx.ipynb #5fa64579
 @patch
-def encode(self: OnnxBackbone, faces):
+def encode(self: OnnxBackbone, faces: torch.Tensor) -> torch.Tensor:
     "Latents (B, C, h, w) of faces (B, 3, S, S) in [-1, 1]."
     if self.vae is None: return Backbone.encode(self, faces)
     self.check_shape(faces, (3, self.face_size, self.face_size), "faces")
     return self("encode", faces=faces.float())[0]
 
 @patch
-def decode(self: OnnxBackbone, latents):
+def decode(self: OnnxBackbone, latents: torch.Tensor) -> torch.Tensor:
     "Latents (B, C, h, w) as faces (B, 3, S, S), clamped to [-1, 1]."
     return Backbone.decode(self, latents) if self.vae is None else self("decode", latents=latents.float())[0]
 
+# %% ../../nbs/10a_onnx.ipynb #24a9755d
 @patch
-def encoder_pass(self: OnnxBackbone, x, t, cond=None):
+def encoder_pass(self: OnnxBackbone,
+    x: torch.Tensor, t: int | torch.Tensor, cond: torch.Tensor | None = None,
+) -> EncoderState:
     "Everything before the mid block, as in chapter 10."
     self.check_shape(x, self.latent_shape, "noisy latents")
     cond, t = self._cond(cond, x.shape[0]), torch.as_tensor(t)
     h_in, emb, *skips = self("encoder", x=x.float(), t=t.long().reshape(-1).expand(x.shape[0]), cond=cond)
     return EncoderState(h_in, tuple(skips), emb, cond, x, t)
 
+# %% ../../nbs/10a_onnx.ipynb #81b6fb50
 @patch
-def mid_pass(self: OnnxBackbone, state, cond=None):
+def mid_pass(self: OnnxBackbone, state: EncoderState, cond: torch.Tensor | None = None) -> torch.Tensor:
     "The mid block; `cond` replaces the text states here only."
     cond = state.cond if cond is None else self._cond(cond, state.x.shape[0])
     return self("mid", h_in=state.h_in, emb=state.emb, cond=cond)[0]
 
 @patch
-def way_up(self: OnnxBackbone, state, h, cond=None):
-    "From `h` and the skips to what the U-Net says."
+def way_up(self: OnnxBackbone,
+    state: EncoderState, h: torch.Tensor, cond: torch.Tensor | None = None,
+) -> torch.Tensor:
+    "From `h` and the skips to the U-Net's answer (B, C, h, w)."
     cond = state.cond if cond is None else self._cond(cond, state.x.shape[0])
     return self("decoder", h=h.float(), emb=state.emb, cond=cond, **_skips(state))[0]
 
+# %% ../../nbs/10a_onnx.ipynb #083d7897
 @patch
-def predict_noise(self: OnnxBackbone, x, t, cond=None, delta_h=None):
+def predict_noise(self: OnnxBackbone,
+    x: torch.Tensor, t: int | torch.Tensor, cond: torch.Tensor | None = None, delta_h: torch.Tensor | None = None,
+) -> torch.Tensor:
     "The three passes one after the other, with a change of h between them if there is one."
     state = self.encoder_pass(x, t, cond)
     h = self.mid_pass(state)

@@ -13,32 +13,39 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fastcore.imports import IN_NOTEBOOK
 from tqdm import tqdm
 
 from ..data.datasets import portraits
-from ..data.faceworld import smile_score
-from ..geometry.landmarks import photo_landmarks
-from ..geometry.portrait import parted_lips
+from ..data.people import smile_score
 from ..editor import Editor
-from ..method import get_method
+from ..edits import Edit
 from ..emotions import SIX, get_emotion
-from .judges import IDENTITY_WEIGHTS, EmotionJudge, IdentityJudge
-from .metrics import Table, largest_fall, largest_outside, linearity, psnr, score_edit, ssim, summarise, pair_confusion
-from ..faces import FaceError, crop_face, photo_mask
-from ..images import load_image, to_array, write_atomic
+from .judges import EmotionJudge, IdentityJudge
+from .metrics import (
+    Table, largest_fall, largest_outside, linearity, pair_confusion, psnr, score_edit, ssim, summarise)
+from ..faces import Alignment, FaceError, crop_face, photo_mask
+from ..geometry.landmarks import photo_landmarks
+from ..geometry.pose import parted_lips
+from ..images import ImageSource, load_image, to_array
+from ..method import Method, get_method
+from ..provenance import write_atomic
 
 # %% ../../nbs/42_benchmark.ipynb #68b4123e
-SMILE, LIPS = .7, .03  # smile score and opening of the lips up to which a portrait counts as neutral
+#: Smile score and opening of the lips up to which a portrait counts as neutral.
+SMILE, LIPS = .7, .03
 #: The *faker* validation portraits that are neutral in this sense, by the points of the mesh detector.
-NEUTRAL_FAKER = ("female_1", "female_15", "female_43", "female_83", "male_32", "male_38", "male_43", "male_60", "male_66", "male_71", "male_83", "male_94")
+NEUTRAL_FAKER = ("female_1", "female_15", "female_43", "female_83", "male_32", "male_38", "male_43", "male_60",
+                 "male_66", "male_71", "male_83", "male_94")
 
 def is_neutral(
-    photo,    # anything `load_image` takes
+    photo: ImageSource,
 ) -> bool:
     "Whether a portrait shows closed lips and at most part of a smile; False where no face can be used."
     try: points = photo_landmarks(photo)
@@ -46,14 +53,14 @@ def is_neutral(
     return smile_score(points) <= SMILE and parted_lips(points) <= LIPS
 
 def people(
-    folder=None,  # the folder that holds the sets; default `data_dir()`
-) -> list:        # sorted paths; empty when the photos are not at hand
+    folder: str | Path | None=None, # that holds the sets; default `data_dir()`
+) -> list[Path]:  # sorted; empty when the photos are not at hand
     "Neutral portraits of people who are in no training."
     london, faker = (portraits(s, "valid", folder) for s in ("london", "faker"))
     return london + [p for p in faker if p.stem in NEUTRAL_FAKER]
 
 # %% ../../nbs/42_benchmark.ipynb #b2c240c4
-def beyond_mask(alignment, shape, margin=.25):
+def beyond_mask(alignment: Alignment, shape: tuple, margin: float=.25) -> np.ndarray:
     "(H, W) bool: the square of the crop, widened by `margin` of its side on each side."
     y, x = np.mgrid[:shape[0], :shape[1]]
     at = alignment.to_crop(np.stack([x, y], -1).reshape(-1, 2)).reshape(*shape[:2], 2)
@@ -61,15 +68,20 @@ def beyond_mask(alignment, shape, margin=.25):
     return ((at > low) & (at < high)).all(-1)
 
 def measure_edit(
-    edit,           # an `Edit` of one face
-    judge,          # `EmotionJudge`
-    identity=None,  # `IdentityJudge`
+    edit: Edit,           # of one face
+    judge: EmotionJudge,
+    identity: IdentityJudge | None=None,
 ) -> dict:
-    "One edit in numbers: `score_edit` (chapter 41), reconstruction in the crop, and the largest change beyond the face's surroundings."
+    """One edit in numbers: `score_edit` (chapter 09), reconstruction in the crop, and what lies beyond the face.
+
+    `beyond` is the largest change beyond the face's surroundings, `psnr` None for a perfect reconstruction."""
     one, before, after = edit.faces[0], to_array(edit.original), to_array(edit.image)
-    row = score_edit(before, after, photo_mask(one.alignment, before.shape), one.before, crop_face(after, one.alignment), edit.emotion, judge, identity)
+    row = score_edit(before, after, photo_mask(one.alignment, before.shape), one.before,
+                     crop_face(after, one.alignment), edit.emotion, judge, identity)
     decibel = psnr(one.before, one.reconstruction)
-    return row | dict(psnr=None if math.isinf(decibel) else decibel, ssim=ssim(one.before, one.reconstruction), beyond=largest_outside(before, after, beyond_mask(one.alignment, before.shape)))
+    beyond = largest_outside(before, after, beyond_mask(one.alignment, before.shape))
+    return row | dict(psnr=None if math.isinf(decibel) else decibel, ssim=ssim(one.before, one.reconstruction),
+                      beyond=beyond)
 
 # %% ../../nbs/42_benchmark.ipynb #47b44c5e
 def _read_rows(path):
@@ -86,58 +98,66 @@ def _measure_person(editor, path, emotions, strength, judge, identity):
         start = time.perf_counter()
         try: edit = editor(photo, emotion, strength)
         except FaceError as error: return [dict(method=editor.method.name, person=who, failed=str(error))]
-        rows.append(dict(method=editor.method.name, person=who, seconds=time.perf_counter() - start) | measure_edit(edit, judge, identity))
+        about = dict(method=editor.method.name, person=who, seconds=time.perf_counter() - start)
+        rows.append(about | measure_edit(edit, judge, identity))
     return rows
 
 # %% ../../nbs/42_benchmark.ipynb #d57dc754
 def measure(
-    method,          # a name of the registry or a `Method`
-    people,          # paths of neutral portraits
-    emotions=SIX,
-    strength=1.,
-    keep=None,       # a .jsonl file of finished rows; it is appended to, and what it holds is not measured again
-    judge=None, identity=None, # loaded when None
-) -> list:           # a dict for each person and emotion
+    method: str | Method,   # a name of the registry or a `Method`
+    people: Sequence[Path], # paths of neutral portraits
+    emotions: Sequence[Any]=SIX,
+    strength: float=1.,
+    # a .jsonl file of finished rows; it is appended to, and what it holds is not measured again
+    keep: str | Path | None=None,
+    judge: EmotionJudge | None=None,     # loaded when None
+    identity: IdentityJudge | None=None, # loaded when None
+) -> list[dict]:            # one for each person and emotion
     "What `measure_edit` says of every person and emotion; resumes person by person."
     editor, judge = Editor(method), judge or EmotionJudge.from_pretrained()
-    if identity is None and (IDENTITY_WEIGHTS/"identity.safetensors").exists(): identity = IdentityJudge.from_pretrained()
-    rows = [r for r in (_read_rows(keep) if keep else []) if r["method"] == editor.method.name and r["strength"] == strength]
+    identity = identity or IdentityJudge.from_pretrained()
+    rows = [r for r in (_read_rows(keep) if keep else [])
+            if r["method"] == editor.method.name and r["strength"] == strength]
     done = {r["person"] for r in rows}
     for path in tqdm([p for p in map(Path, people) if _who(p) not in done], desc=editor.method.name, delay=2):
-        new = [r | dict(strength=strength) for r in _measure_person(editor, path, emotions, strength, judge, identity)]
+        new = [r | dict(strength=strength)
+               for r in _measure_person(editor, path, emotions, strength, judge, identity)]
         if keep:
             with open(keep, "a") as f: f.writelines(json.dumps(r) + "\n" for r in new)
         rows += new
     return rows
 
 # %% ../../nbs/42_benchmark.ipynb #d9badca1
+def _method_row(own, row):
+    "The line of one method, from its rows and their means."
+    weakest, share = min(emotion_table(own)[0].items(), key=lambda kv: kv[1] if isinstance(kv[1], float) else 9)
+    numbers = {k: row.get(k) for k in ("top1", "emo_s", "identity", "hes", "psnr", "ssim", "sharpness")}
+    if all(r["psnr"] is None for r in own): numbers["psnr"] = "exact"
+    worst = {k: max(r[k] for r in own) for k in ("outside", "beyond")}
+    return (dict(method=row["method"], people=len({r["person"] for r in own})) | numbers | worst
+            | dict(twins=pair_confusion(own), weakest=f"{weakest} {share:.2f}", seconds=row["seconds"]))
+
 def method_table(
-    rows,      # of `measure`, any number of methods
-) -> Table:    # a row for each method
+    rows: Sequence[dict], # of `measure`, any number of methods
+) -> Table:               # a row for each method
     "One line a method: means over all edits, the worst case of what changed outside, and the weakest emotion."
     good = [r for r in rows if "failed" not in r]
-    table = Table()
-    for row in summarise(good):
-        own = [r for r in good if r["method"] == row["method"]]
-        weakest = min(emotion_table(own)[0].items(), key=lambda kv: kv[1] if isinstance(kv[1], float) else 9)
-        worst = {k: max(r[k] for r in own) for k in ("outside", "beyond")}
-        exact = {} if any(r["psnr"] is not None for r in own) else dict(psnr="exact")
-        numbers = {k: row.get(k) for k in ("top1", "emo_s", "identity", "hes", "psnr", "ssim", "sharpness")}
-        table.append(dict(method=row["method"], people=len({r["person"] for r in own})) | numbers | exact | worst | dict(twins=pair_confusion(own), weakest=f"{weakest[0]} {weakest[1]:.2f}", seconds=row["seconds"]))
-    return table
+    return Table(_method_row([r for r in good if r["method"] == row["method"]], row) for row in summarise(good))
 
 # %% ../../nbs/42_benchmark.ipynb #1ce8bd6a
 def emotion_table(
-    rows,          # of `measure`
-    what="top1",   # "top1", "emo_s", "identity", "sharpness" ...
+    rows: Sequence[dict], # of `measure`
+    what: str="top1",     # "top1", "emo_s", "identity", "sharpness" ...
 ) -> Table:        # a row for each method, a column for each emotion
     "The mean of one number by emotion."
     table, good = {}, [r for r in rows if "failed" not in r]
-    for row in summarise(good, ("method", "emotion")): table.setdefault(row["method"], dict(method=row["method"]))[row["emotion"]] = row.get(what)
+    for row in summarise(good, ("method", "emotion")):
+        line = table.setdefault(row["method"], dict(method=row["method"]))
+        line[row["emotion"]] = row.get(what)
     return Table(table.values())
 
 # %% ../../nbs/42_benchmark.ipynb #0b45e25c
-def mistakes(rows) -> dict:
+def mistakes(rows: Sequence[dict]) -> dict:
     "Asked-for emotion -> what the judge saw instead and how often, most frequent first."
     wrong = {}
     for r in rows:
@@ -145,25 +165,28 @@ def mistakes(rows) -> dict:
     return {e: dict(c.most_common()) for e, c in wrong.items()}
 
 # %% ../../nbs/42_benchmark.ipynb #f16b9e28
+def _curve(editor, photo, emotion, strengths, judge):
+    "The judged intensity at each strength, for one photo."
+    edits = [editor(photo, emotion, s) for s in strengths]
+    return [float(judge.probability(crop_face(e.image, e.faces[0].alignment)[None], emotion)[0]) for e in edits]
+
 def slider(
-    method,
-    people,                                # paths of neutral portraits
-    emotions=SIX,
-    strengths=(0, .25, .5, .75, 1, 1.25, 1.5),
-    judge=None,
-) -> Table:                                # a row for each emotion: cls, fall (of the mean curve and of the worst person), and the mean curve
+    method: str | Method,
+    people: Sequence[Path], # paths of neutral portraits
+    emotions: Sequence[Any]=SIX,
+    strengths: Sequence[float]=(0, .25, .5, .75, 1, 1.25, 1.5),
+    judge: EmotionJudge | None=None,
+) -> Table: # a row for each emotion: cls, fall (of the mean curve and of the worst person), and the mean curve
     "Judged intensity over strength, averaged over people."
     editor, judge, table = Editor(method), judge or EmotionJudge.from_pretrained(), Table()
     for emotion in tqdm(emotions, desc=f"{editor.method.name}: slider", delay=2):
         curves = [_curve(editor, load_image(p), emotion, strengths, judge) for p in people]
         mean = np.mean(curves, 0)
-        table.append(dict(method=editor.method.name, emotion=get_emotion(emotion).name, people=len(curves), cls=linearity(strengths, mean), fall=largest_fall(mean),
-                          worst_fall=max(map(largest_fall, curves)), curve=[round(float(v), 3) for v in mean]))
+        table.append(dict(
+            method=editor.method.name, emotion=get_emotion(emotion).name, people=len(curves),
+            cls=linearity(strengths, mean), fall=largest_fall(mean), worst_fall=max(map(largest_fall, curves)),
+            curve=[round(float(v), 3) for v in mean]))
     return table
-
-def _curve(editor, photo, emotion, strengths, judge):
-    edits = [editor(photo, emotion, s) for s in strengths]
-    return [float(judge.probability(crop_face(e.image, e.faces[0].alignment)[None], emotion)[0]) for e in edits]
 
 # %% ../../nbs/42_benchmark.ipynb #56d3d74c
 def _plain(value):
@@ -174,53 +197,67 @@ def _plain(value):
     return value
 
 def report(
-    rows,            # of `measure`, all methods
-    sliders=(),      # of `slider`
-    strength=1.,
+    rows: Sequence[dict],       # of `measure`, all methods
+    sliders: Sequence[dict]=(), # of `slider`
+    strength: float=1.,
 ) -> dict:
     "What is stored: the tables, the mistakes, and how they came about."
     good = [r for r in rows if "failed" not in r]
     names = list(dict.fromkeys(r["method"] for r in good))
-    return _plain(dict(date=date.today().isoformat(), strength=strength, people=sorted({r["person"] for r in good}), failed=[r for r in rows if "failed" in r],
-                       methods=method_table(good), top1=emotion_table(good), emo_s=emotion_table(good, "emo_s"), identity=emotion_table(good, "identity"), sharpness=emotion_table(good, "sharpness"),
-                       mistakes={n: mistakes([r for r in good if r["method"] == n]) for n in names}, slider=list(sliders)))
+    about = dict(date=date.today().isoformat(), strength=strength, people=sorted({r["person"] for r in good}),
+                 failed=[r for r in rows if "failed" in r], methods=method_table(good))
+    tables = {what: emotion_table(good, what) for what in ("top1", "emo_s", "identity", "sharpness")}
+    wrong = {n: mistakes([r for r in good if r["method"] == n]) for n in names}
+    return _plain(about | tables | dict(mistakes=wrong, slider=list(sliders)))
 
 # %% ../../nbs/42_benchmark.ipynb #da60039e
 def _options(args):
-    parser = argparse.ArgumentParser(prog="python -m emotion_synth.evaluation.benchmark", description="Measure methods on the validation people.")
-    parser.add_argument("--data", help="folder with london/ and faker/ (default: EMOTION_SYNTH_DATA)")
-    parser.add_argument("--methods", nargs="+", default=["morph"], help="names of the registry (default: morph)")
-    parser.add_argument("--emotions", nargs="+", default=list(SIX), help="what to ask for (default: the six)")
-    parser.add_argument("--strength", type=float, default=1.)
-    parser.add_argument("--people", type=int, help="only so many people, evenly over the sets")
-    parser.add_argument("--slider", type=int, default=4, metavar="N", help="people whose slider is followed (default: %(default)s; 0 leaves it out)")
-    parser.add_argument("--again", action="store_true", help="measure the named methods again from the beginning")
-    parser.add_argument("--out", default="results.json", help="where the tables go; rows are kept beside it (default: %(default)s)")
+    parser = argparse.ArgumentParser(prog="python -m emotion_synth.evaluation.benchmark",
+                                     description="Measure methods on the validation people.")
+    add = parser.add_argument
+    add("--data", help="folder with london/ and faker/ (default: EMOTION_SYNTH_DATA)")
+    add("--methods", nargs="+", default=["morph"], help="names of the registry (default: morph)")
+    add("--emotions", nargs="+", default=list(SIX), help="what to ask for (default: the six)")
+    add("--strength", type=float, default=1.)
+    add("--people", type=int, help="only so many people, evenly over the sets")
+    add("--slider", type=int, default=4, metavar="N",
+        help="people whose slider is followed (default: %(default)s; 0 leaves it out)")
+    add("--again", action="store_true", help="measure the named methods again from the beginning")
+    add("--out", default="results.json", help="where the tables go; rows are kept beside it (default: %(default)s)")
     return parser.parse_args(args)
 
-def _evenly(things, n): return [things[i] for i in np.linspace(0, len(things) - 1, min(n, len(things))).round().astype(int)] if n else things
+def _evenly(things, n):
+    "`n` of the things, evenly over them; all when `n` is 0 or None."
+    if not n: return things
+    return [things[i] for i in np.linspace(0, len(things) - 1, min(n, len(things))).round().astype(int)]
 
 # %% ../../nbs/42_benchmark.ipynb #ab5a8f0b
 def _forget(keep, methods):
-    write_atomic(keep, "".join(json.dumps(r) + "\n" for r in _read_rows(keep) if r["method"] not in methods).encode())
+    "Take the rows of some methods out of a file."
+    left = [r for r in _read_rows(keep) if r["method"] not in methods]
+    write_atomic(keep, "".join(json.dumps(r) + "\n" for r in left).encode())
 
 class BenchmarkError(ValueError): "The benchmark cannot run; the message says what it needs."
 
-def benchmark(options):
-    "Measure the named methods, print the table, store it."
+def benchmark(options: argparse.Namespace) -> None:
+    "Measure the named methods, print the table, store it; `BenchmarkError` where there are no portraits."
     methods, found = [get_method(m) for m in options.methods], _evenly(people(options.data), options.people)
-    if not found: raise BenchmarkError("There are no validation portraits: give the folder that holds london/ and faker/ with --data.")
+    if not found:
+        raise BenchmarkError("There are no validation portraits: "
+                             "give the folder that holds london/ and faker/ with --data.")
     out, judge = Path(options.out), EmotionJudge.from_pretrained()
     keep, sliders = out.with_suffix(".rows.jsonl"), []
     if options.again: _forget(keep, [m.name for m in methods])
     for method in methods:
         measure(method, found, options.emotions, options.strength, keep, judge)
-        sliders += slider(method, _evenly(found, options.slider), options.emotions, judge=judge) if options.slider else []
+        if options.slider: sliders += slider(method, _evenly(found, options.slider), options.emotions, judge=judge)
     rows = [r for r in _read_rows(keep) if r["strength"] == options.strength]
     write_atomic(out, (json.dumps(report(rows, sliders, options.strength), indent=1) + "\n").encode())
     print(method_table(rows)._repr_markdown_())
 
-def main(args=None) -> int:
+def main(
+    args: list[str] | None=None,  # words after the command; those of the command line when None
+) -> int:
     "`python -m emotion_synth.evaluation.benchmark`; the exit code, 2 for what can be mended on the command line."
     try: return benchmark(_options(args)) or 0
     except (ValueError, OSError) as error: return print(error, file=sys.stderr) or 2

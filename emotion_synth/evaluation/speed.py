@@ -18,17 +18,21 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from fastcore.imports import IN_NOTEBOOK
 from PIL import Image
 
-from ..diffusion.backbone import Backbone, autocast, cpu_multiplies_bf16, fast_dtype
+from ..diffusion.backbone import Backbone
+from ..diffusion.precision import autocast, cpu_multiplies_bf16, fast_dtype
 from ..editor import Editor
-from ..images import sample_photo, write_atomic
+from ..images import sample_photo
 from ..method import get_method
+from ..provenance import write_atomic
 
 # %% ../../nbs/43_speed.ipynb #eacd2ace
 def _processor_name():
@@ -41,16 +45,21 @@ def _processor_name():
 def machine() -> dict:
     "What seconds depend on: processor, cores, threads, dtype, versions."
     waiting = {name: os.environ.get(name, "unset") for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
-    return dict(processor=_processor_name(), cores=os.cpu_count(), threads=torch.get_num_threads(), bf16=cpu_multiplies_bf16(),
-                instructions=torch.backends.cpu.get_cpu_capability(), limit=os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
-                dtype=str(fast_dtype()).removeprefix("torch."), waiting=waiting, torch=torch.__version__, system=platform.system())
+    return dict(
+        processor=_processor_name(), cores=os.cpu_count(), threads=torch.get_num_threads(), bf16=cpu_multiplies_bf16(),
+        instructions=torch.backends.cpu.get_cpu_capability(), limit=os.environ.get("ONEDNN_MAX_CPU_ISA", "none"),
+        dtype=str(fast_dtype()).removeprefix("torch."), waiting=waiting, torch=torch.__version__,
+        system=platform.system())
 
 # %% ../../nbs/43_speed.ipynb #0d6d9e34
+#: The passes through a backbone that are counted.
 PASSES = "encoder_pass", "mid_pass", "decoder_pass", "predict_noise", "decode"
 
 class PassCounter:
-    "Writes down every pass through a backbone, inside the `with` block: `calls`, (name, batch) -> how often; and an example of each."
-    def __init__(self, backbone):
+    """Writes down every pass through a backbone, inside the `with` block.
+
+    `calls` is (name, batch) -> how often, `examples` the same keys -> a call of each."""
+    def __init__(self, backbone: Backbone):
         self.backbone, self.calls, self.examples, self.inside = backbone, Counter(), {}, False
 
     def _watch(self, name):
@@ -74,19 +83,19 @@ class PassCounter:
         for name in PASSES: vars(self.backbone).pop(name)
 
 # %% ../../nbs/43_speed.ipynb #3cca3bd7
-def timed(call) -> float:
+def timed(call: Callable[[], Any]) -> float:
     "Seconds of a call."
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
-def seconds(call, repeats=5) -> float:
+def seconds(call: Callable[[], Any], repeats: int=5) -> float:
     "Median seconds of a call, after one that does not count."
     call()
     return statistics.median(timed(call) for _ in range(repeats))
 
 @torch.inference_mode()
-def passes_alone(counter, dtype) -> dict:
+def passes_alone(counter: PassCounter, dtype: Any) -> dict:
     "(name, batch) -> seconds of that pass alone; those of the U-Net in the method's own dtype."
     taken = {}
     for key, (real, args, kwargs) in counter.examples.items():
@@ -95,7 +104,8 @@ def passes_alone(counter, dtype) -> dict:
     return taken
 
 # %% ../../nbs/43_speed.ipynb #1e05007e
-def slider_move(method="hspace", photo=None, emotion="joy", rounds=15, **options) -> dict:
+def slider_move(method: str="hspace", photo: Image.Image | None=None, emotion: str="joy", rounds: int=15,
+                **options: Any) -> dict:
     """Seconds of a slider move, of its passes alone, and their ratio, for a method with a `backbone`.
 
     The quickest of all rounds counts; `options` are the method's."""
@@ -108,10 +118,12 @@ def slider_move(method="hspace", photo=None, emotion="joy", rounds=15, **options
         alone.append(passes_alone(counter, editor.method.autocast))
     move, least = min(moves), sum(n * min(round[key] for round in alone) for key, n in counter.calls.items())
     passes = {f"{name}, batch {batch}": n for (name, batch), n in counter.calls.items()}
-    return dict(method=" ".join([method, *map(str, options.values())]), move=move, passes_alone=least, ratio=move/least, passes=passes)
+    name = " ".join([method, *map(str, options.values())])
+    return dict(method=name, move=move, passes_alone=least, ratio=move/least, passes=passes)
 
 # %% ../../nbs/43_speed.ipynb #fed0435d
-def sweep_ratio(method="hspace", strengths=(.25, .5, .75, 1.), photo=None, emotion="joy") -> dict:
+def sweep_ratio(method: str="hspace", strengths: Sequence[float]=(.25, .5, .75, 1.), photo: Image.Image | None=None,
+                emotion: str="joy") -> dict:
     "Seconds of a sweep, and of the same strengths one after the other over that."
     editor, photo = Editor(method), sample_photo() if photo is None else photo
     together = seconds(lambda: editor.sweep(photo, emotion, strengths), 3)
@@ -119,37 +131,45 @@ def sweep_ratio(method="hspace", strengths=(.25, .5, .75, 1.), photo=None, emoti
     return dict(method=method, strengths=len(strengths), seconds=together, one_by_one=alone/together)
 
 # %% ../../nbs/43_speed.ipynb #aa4909d3
+#: The program that `one_process` runs: the command line, then its exit code and its largest memory in MB.
 COMMAND = """import resource, sys
 from pathlib import Path
 from emotion_synth.cli import main
 code, status = main(sys.argv[1:]), Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.exists() else []
-largest = [int(l.split()[1]) // 1024 for l in lines if l.startswith("VmHWM")]  # ru_maxrss starts with that of the parent
-print(code, *(largest or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)]))"""
+# ru_maxrss starts with that of the parent, so the system's own file is asked first
+largest = [int(l.split()[1]) // 1024 for l in lines if l.startswith("VmHWM")]
+unit = 20 if sys.platform == "darwin" else 10
+print(code, *(largest or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> unit]))"""
 
-def one_process(*args, **environment):
-    "(seconds from start to end, largest memory in MB) of a command in a process of its own; `RuntimeError` where it fails."
+def one_process(
+    *args: Any,         # words of the command line
+    **environment: str, # variables beside those that are set
+) -> tuple[float, int]: # seconds from start to end, largest memory in MB
+    "A command in a process of its own; `RuntimeError` where it fails."
     start, command = time.perf_counter(), [sys.executable, "-c", COMMAND, *map(str, args)]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
     took, said = time.perf_counter() - start, done.stdout.split()
     if done.returncode or said[-2:-1] != ["0"]:
         raise RuntimeError(f"The command {' '.join(map(str, args))} failed: {done.stderr[-300:]}")
     return took, int(said[-1])
 
-def enlarged(photo, megapixels):
+def enlarged(photo: Image.Image, megapixels: float) -> Image.Image:
     "The photo at another number of pixels."
     side = round((megapixels * 1e6) ** .5)
     return photo.resize((side, side), Image.Resampling.LANCZOS)
 
 # %% ../../nbs/43_speed.ipynb #f23e81ab
-def has_onnx():
+def has_onnx() -> bool:
     "Whether the extra of chapter 10a is installed."
     return importlib.util.find_spec("onnxruntime") is not None
 
 #: Words of the command line that a first edit is measured with.
 FIRST = (("morph",), ("hspace",), ("hspace", "--runtime", "onnx"))
 
-def first_edits(folder, photo=None, methods=FIRST, megapixels=(1, 12)) -> list:
+def first_edits(folder: str | Path, photo: Image.Image | None=None, methods: Sequence[tuple]=FIRST,
+                megapixels: Sequence[float]=(1, 12)) -> list[dict]:
     """A row for each method (with further words of the command line) and size.
 
     Seconds from the start of the process to the saved file in `folder`, and largest memory in MB."""
@@ -162,18 +182,20 @@ def first_edits(folder, photo=None, methods=FIRST, megapixels=(1, 12)) -> list:
             command = "edit", path, "--emotion", "joy", "--method", *method, "-o", Path(folder) / f"edit_{size}.jpg"
             one_process(*command)  # files that were read once are read again more quickly
             took, memory = one_process(*command)
-            rows.append(dict(method=" ".join(w for w in method if w[0] != "-"), megapixels=size, seconds=took, memory=memory))
+            name = " ".join(w for w in method if w[0] != "-")
+            rows.append(dict(method=name, megapixels=size, seconds=took, memory=memory))
     return rows
 
 # %% ../../nbs/43_speed.ipynb #80b72cfa
-def different(photo, n):
+def different(photo: Image.Image, n: int) -> Iterator[Image.Image]:
     "`n` photos that are not the same to the bit, and the same work: the photo with one pixel changed."
     for k in range(n):
         array = np.array(photo)
         array[0, k % array.shape[1]] = k % 256, k // 256, 0
         yield Image.fromarray(array)
 
-def per_photo(method="morph", counts=(1, 10, 100), photo=None, emotion="joy") -> dict:
+def per_photo(method: str="morph", counts: Sequence[int]=(1, 10, 100), photo: Image.Image | None=None,
+              emotion: str="joy") -> dict[int, float]:
     "Seconds a photo when so many are edited in one process, the loading of the method included."
     photo, taken, start = photo or sample_photo(), {}, time.perf_counter()
     editor = Editor(get_method(method))
@@ -183,8 +205,9 @@ def per_photo(method="morph", counts=(1, 10, 100), photo=None, emotion="joy") ->
     return taken
 
 # %% ../../nbs/43_speed.ipynb #6098a01d
-def beside_pipelines(methods=("hspace", "img2img", "leditspp"), steps=15, photo=None, emotion="joy") -> list:
-    "A row for each method: seconds of the first edit of a face and of another strength, and both over the first method's."
+def beside_pipelines(methods: Sequence[str]=("hspace", "img2img", "leditspp"), steps: int=15,
+                     photo: Image.Image | None=None, emotion: str="joy") -> list[dict]:
+    "For each method the seconds of a face's first edit and of another strength, and both over the first method's."
     photo, rows = photo or sample_photo(), []
     for name in methods:
         editor = Editor(get_method(name, num_inference_steps=steps))
@@ -196,7 +219,7 @@ def beside_pipelines(methods=("hspace", "img2img", "leditspp"), steps=15, photo=
 
 # %% ../../nbs/43_speed.ipynb #d5667edf
 @torch.inference_mode()
-def dtype_ratios(repeats=10) -> dict:
+def dtype_ratios(repeats: int=10) -> dict[str, float]:
     "Seconds of one U-Net pass in each dtype over that of the chosen one."
     model, x = Backbone.from_pretrained("face128"), torch.zeros(1, 8, 16, 16)
     taken = {}
@@ -212,24 +235,25 @@ def _rounded(value):
     if isinstance(value, dict): return {str(k): _rounded(v) for k, v in value.items()}
     return [_rounded(v) for v in value] if isinstance(value, list) else value
 
-#: The parts of the measurement, by name; each is given a folder to write into.
-PARTS = dict(dtype=lambda folder: dtype_ratios(),
-             slider=lambda folder: [slider_move("hspace"), *([slider_move("hspace", runtime="onnx")] if has_onnx() else []),
-                                    dict(method="morph", move=morph_move())],
-             sweep=lambda folder: sweep_ratio(),
-             first=first_edits,
-             pipelines=lambda folder: beside_pipelines(),
-             photos=lambda folder: {m: per_photo(m) for m in ("morph", "hspace")})
-
-def morph_move(megapixels=1):
+def morph_move(megapixels: float=1) -> float:
     "Seconds of a slider move of the photo morph at so many pixels."
     editor, strengths = Editor("morph"), iter(np.linspace(.3, 1., 50))
     photo = np.array(enlarged(sample_photo(), megapixels))
     return seconds(lambda: editor(photo, "joy", float(next(strengths))), 9)
 
+def _slider_moves(folder):
+    "A row for each way to edit whose slider is measured."
+    onnx = [slider_move("hspace", runtime="onnx")] if has_onnx() else []
+    return [slider_move("hspace"), *onnx, dict(method="morph", move=morph_move())]
+
+#: The parts of the measurement, by name; each is given a folder to write into.
+PARTS = dict(dtype=lambda folder: dtype_ratios(), slider=_slider_moves, sweep=lambda folder: sweep_ratio(),
+             first=first_edits, pipelines=lambda folder: beside_pipelines(),
+             photos=lambda folder: {m: per_photo(m) for m in ("morph", "hspace")})
+
 # %% ../../nbs/43_speed.ipynb #1e5bc31f
 def main(
-    argv=None, # words after the command; those of the command line when None
+    argv: list[str] | None=None, # words after the command; those of the command line when None
 ) -> int:
     "Measure, print, and keep the numbers with `--out`."
     import tempfile

@@ -9,25 +9,36 @@ __all__ = ['N_MESH', 'N_FRL', 'RADII', 'ANCHORS', 'Cascade', 'gradient_channels'
 
 # %% ../../nbs/03a_landmarks.ipynb #ccbac5ec
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
-from .head import WEIGHTS, statistical_head
-from ..faces import FACE_SIZE, alignment, crop_pixels, detect, pick
+from ..faces import FACE_SIZE, Face, alignment, crop_pixels, detect, pick
+from .head import PUPILS, WEIGHTS, statistical_head
 from ..images import rgb_array
 
-# %% ../../nbs/03a_landmarks.ipynb #356fede5
-N_MESH, N_FRL = 478, 189
+if TYPE_CHECKING: import torch  # not at run time: an edit does not need it here
 
+# %% ../../nbs/03a_landmarks.ipynb #356fede5
+#: Points of the face mesh with the irises, and points as they were placed by hand in the London set.
+N_MESH, N_FRL = 478, 189
+#: Half-width in px of the grid around each anchor, stage by stage.
+RADII = (9., 7., 5., 4., 3.)
+
+# %% ../../nbs/03a_landmarks.ipynb #eb271e00
 @dataclass
 class Cascade:
-    """Supervised descent on a shape space. mean (P, 2) px, basis (K, P, 2), anchors: indices of the points that look at the picture;
-    maps: one (F + 1, K) matrix a stage, feature means and scales (S, F); mean_frl, frl: (189, 2) and (K + 1, 189, 2), the hand-placed-style points from the shape."""
+    """Supervised descent on a shape space (Xiong and De la Torre, CVPR 2013).
+
+    mean (P, 2) px, basis (K, P, 2), anchors (A,): indices of the points that look at the picture; maps: one (F + 1, K)
+    matrix a stage; centre, scale (S, F): feature means and scales of the stages; frl (K + 1, 189, 2): the
+    hand-placed-style points from the shape's numbers and a 1."""
     mean: np.ndarray
     basis: np.ndarray
     anchors: np.ndarray
@@ -36,142 +47,227 @@ class Cascade:
     scale: np.ndarray
     frl: np.ndarray
 
-    def shape(self, b): return self.mean + np.tensordot(b, self.basis, 1)
-    def fit(self, face, stages=None):
-        "Shape coefficients (K,) of a face (128, 128, 3) uint8."
+    def shape(self, b: np.ndarray) -> np.ndarray:
+        "Points (P, 2) px of shape coefficients (K,)."
+        return self.mean + np.tensordot(b, self.basis, 1)
+
+    def fit(self, face: np.ndarray, stages: int | None = None) -> np.ndarray:
+        "Shape coefficients (K,) of a face (128, 128, 3) uint8, after the first `stages` (default: all)."
         channels, b = gradient_channels(face), np.zeros(len(self.basis))
-        for k, A in enumerate(self.maps[:stages]):
-            f = (look(channels, self.shape(b)[self.anchors], RADII[min(k, len(RADII)-1)]) - self.centre[k]) / self.scale[k]
-            b = b + np.append(f, 1.) @ A
+        for k, step in enumerate(self.maps[:stages]):
+            seen = look(channels, self.shape(b)[self.anchors], RADII[min(k, len(RADII)-1)])
+            b = b + np.append((seen - self.centre[k]) / self.scale[k], 1.) @ step
         return b
-    def points(self, face): return self.shape(self.fit(face))
-    def frl_points(self, face): return np.tensordot(np.append(self.fit(face), 1.), self.frl, 1)
+
+    def points(self, face: np.ndarray) -> np.ndarray:
+        "Mesh points (478, 2) px of a face (128, 128, 3) uint8."
+        return self.shape(self.fit(face))
+
+    def frl_points(self, face: np.ndarray) -> np.ndarray:
+        "Points (189, 2) px of a face (128, 128, 3) uint8, as they would be placed by hand."
+        return np.tensordot(np.append(self.fit(face), 1.), self.frl, 1)
 
 # %% ../../nbs/03a_landmarks.ipynb #f2e42dd4
-RADII = (9., 7., 5., 4., 3.)
+def gradient_channels(face: np.ndarray, bins: int = 8, blur: float = 1.2) -> np.ndarray:
+    """Soft orientation histogram of the gradient, contrast-normalised, of a face (128, 128, 3) uint8.
 
-def gradient_channels(face, bins=8, blur=1.2):
-    "(128, 128, bins) float32: soft orientation histogram of the gradient, contrast-normalised, of a face (128, 128, 3) uint8."
-    g = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32); g = cv2.GaussianBlur(g, (0, 0), .8)
-    x, y = cv2.Sobel(g, cv2.CV_32F, 1, 0), cv2.Sobel(g, cv2.CV_32F, 0, 1); m = np.hypot(x, y); a = np.arctan2(y, x) / (2*np.pi) * bins % bins
-    low = a.astype(int) % bins; t = a - np.floor(a); out = np.zeros((*g.shape, bins), np.float32); r, c = np.indices(g.shape)
-    out[r, c, low] = m * (1-t); out[r, c, (low+1) % bins] += m * t
-    out = cv2.GaussianBlur(out, (0, 0), blur); norm = cv2.GaussianBlur(m, (0, 0), 8.)
-    return out / (norm + 4)[..., None]
+    Returns (128, 128, bins) float32. A gradient counts for the two orientations that it lies between."""
+    gray = cv2.GaussianBlur(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), .8)
+    x, y = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
+    strength = np.hypot(x, y)
+    angle = np.arctan2(y, x) / (2*np.pi) * bins % bins
+    low, share = angle.astype(int) % bins, angle - np.floor(angle)
+    out, (row, column) = np.zeros((*gray.shape, bins), np.float32), np.indices(gray.shape)
+    out[row, column, low] = strength * (1-share)
+    out[row, column, (low+1) % bins] += strength * share
+    contrast = cv2.GaussianBlur(strength, (0, 0), 8.)
+    return cv2.GaussianBlur(out, (0, 0), blur) / (contrast + 4)[..., None]
 
+# %% ../../nbs/03a_landmarks.ipynb #7054d681
 @cache
 def _offsets(radius, n=3):
+    "(n * n, 2) px: a grid around the origin."
     t = np.linspace(-1, 1, n) * radius
     return np.stack(np.meshgrid(t, t), -1).reshape(-1, 2)
 
-def look(channels, points, radius):
+def look(channels: np.ndarray, points: np.ndarray, radius: float) -> np.ndarray:
     "(F,) float32: the channels on a grid of half-width `radius` px around each of the points (A, 2), by nearest pixel."
     p = np.clip(np.rint(points[:, None] + _offsets(radius)).astype(int), 0, channels.shape[0] - 1)
     return np.sqrt(np.maximum(channels[p[..., 1], p[..., 0]], 0)).ravel()
 
 # %% ../../nbs/03a_landmarks.ipynb #01f5a64a
-def random_similarities(n, rng, turn=.07, scale=.05, shift=.025):
+def random_similarities(n: int, rng: np.random.Generator, turn: float = .07, scale: float = .05,
+                        shift: float = .025) -> np.ndarray:
     "(n, 2, 3) px matrices around the crop's centre: turns in rad, relative scale and shift, as standard deviations."
-    a, s = rng.normal(0, turn, n), np.exp(rng.normal(0, scale, n)); c = (FACE_SIZE - 1) / 2; M = np.zeros((n, 2, 3))
-    M[:, 0, 0] = M[:, 1, 1] = s*np.cos(a); M[:, 1, 0] = s*np.sin(a); M[:, 0, 1] = -M[:, 1, 0]
-    M[:, :, 2] = c - M[:, :, :2] @ [c, c] + rng.normal(0, shift*FACE_SIZE, (n, 2))
+    angle, size = rng.normal(0, turn, n), np.exp(rng.normal(0, scale, n))
+    centre, M = (FACE_SIZE - 1) / 2, np.zeros((n, 2, 3))
+    M[:, 0, 0] = M[:, 1, 1] = size*np.cos(angle)
+    M[:, 1, 0] = size*np.sin(angle)
+    M[:, 0, 1] = -M[:, 1, 0]
+    M[:, :, 2] = centre - M[:, :, :2] @ [centre, centre] + rng.normal(0, shift*FACE_SIZE, (n, 2))
     return M
 
-def augment(image, points, M, rng):
-    "A picture and its points moved by M (2, 3); blurred now and then."
+# %% ../../nbs/03a_landmarks.ipynb #60ed0b84
+def augment(image: np.ndarray, points: np.ndarray, M: np.ndarray,
+            rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    "A picture (128, 128, 3) uint8 and its points (P, 2) moved by M (2, 3); blurred now and then."
     out = cv2.warpAffine(image, M, (FACE_SIZE, FACE_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     if rng.random() < .3: out = cv2.GaussianBlur(out, (0, 0), rng.uniform(.4, 1.4))
     return out, points @ M[:, :2].T + M[:, 2]
 
-def shape_space(points, keep=60):
+def shape_space(points: np.ndarray, keep: int = 60) -> tuple[np.ndarray, np.ndarray]:
     "Mean (P, 2) and orthonormal basis (keep, P, 2) of shapes (n, P, 2)."
-    mean = points.mean(0); X = (points - mean).reshape(len(points), -1); _, v = np.linalg.eigh(X.T @ X)
-    return mean, np.ascontiguousarray(v[:, ::-1][:, :keep].T).reshape(keep, -1, 2)
+    mean = points.mean(0)
+    centred = (points - mean).reshape(len(points), -1)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    return mean, np.ascontiguousarray(directions[:, ::-1][:, :keep].T).reshape(keep, -1, 2)
 
-def ridge(X, Y, strength):
-    "(F + 1, K) least squares of Y (n, K) on X (n, F) with a constant, penalised; the constant is free."
-    X1 = np.concatenate([X, np.ones((len(X), 1), X.dtype)], 1); G = X1.T @ X1; G[np.arange(len(G)-1), np.arange(len(G)-1)] += strength * len(X)
-    return np.linalg.solve(G.astype(np.float64), (X1.T @ Y).astype(np.float64)).astype(np.float32)
+# %% ../../nbs/03a_landmarks.ipynb #f387fe7c
+def ridge(X: np.ndarray, Y: np.ndarray, strength: float) -> np.ndarray:
+    "(F + 1, K) float32: least squares of Y (n, K) on X (n, F) with a constant, penalised; the constant is free."
+    with_one = np.concatenate([X, np.ones((len(X), 1), X.dtype)], 1)
+    gram, features = with_one.T @ with_one, np.arange(X.shape[1])
+    gram[features, features] += strength * len(X)
+    return np.linalg.solve(gram.astype(np.float64), (with_one.T @ Y).astype(np.float64)).astype(np.float32)
 
 # %% ../../nbs/03a_landmarks.ipynb #6513ca38
-ANCHORS = sorted({33, 133, 159, 145, 160, 158, 144, 153, 263, 362, 386, 374, 387, 385, 380, 373, 70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 6, 197, 4, 1, 98, 327, 2, 61, 291, 0, 17, 13, 14, 37, 267, 84, 314, 78, 308,
-                  40, 270, 91, 321, 152, 148, 377, 136, 365, 172, 397, 132, 361, 234, 454, 205, 425, 10, 109, 338, 468, 473})
+_ANCHORS = dict(
+    eyes=[33, 133, 159, 145, 160, 158, 144, 153, 263, 362, 386, 374, 387, 385, 380, 373],
+    brows=[70, 63, 105, 66, 107, 336, 296, 334, 293, 300],
+    nose=[168, 6, 197, 4, 1, 98, 327, 2],
+    mouth=[61, 291, 0, 17, 13, 14, 37, 267, 84, 314, 78, 308, 40, 270, 91, 321],
+    outline=[152, 148, 377, 136, 365, 172, 397, 132, 361, 234, 454, 205, 425, 10, 109, 338],
+    pupils=list(PUPILS))
+#: The points around which a cascade looks at the picture.
+ANCHORS = sorted(i for part in _ANCHORS.values() for i in part)
 
-def train_cascade(data, n=14_000, stages=5, strength=.06, seed=0, progress=tqdm):
-    """A `Cascade` from a `faceworld.LandmarkSet` (`.batch(rng, n)` gives images (n, 128, 128, 3) uint8 and points (n, 478 + 189, 2), unknown ones nan). Minutes on one core.
+# %% ../../nbs/03a_landmarks.ipynb #de2bb658
+def _training_crops(data, n, rng, progress):
+    "Gradient channels of `n` augmented pictures, and their points (n, 478 + 189, 2) float32."
+    images, points = data.batch(rng, n)
+    moves = random_similarities(n, rng)
+    pairs = [augment(image, p, M, rng) for image, p, M in zip(images, points, moves)]
+    channels = [gradient_channels(image).astype(np.float16) for image, _ in progress(pairs, desc="gradients")]
+    return channels, np.stack([p for _, p in pairs]).astype(np.float32)
 
-    Xiong and De la Torre, *Supervised descent method and its applications to face alignment*, CVPR 2013."""
-    rng = np.random.default_rng(seed); images, points = data.batch(rng, n); Ms = random_similarities(n, rng)
-    pairs = [augment(im, p, M, rng) for im, p, M in zip(images, points, Ms)]; target = np.stack([p for _, p in pairs]).astype(np.float32)
-    channels = [gradient_channels(im).astype(np.float16) for im, _ in progress(pairs, desc="gradients")]
-    mean, basis = shape_space(target[:, :N_MESH]); flat = basis.reshape(len(basis), -1); b = np.zeros((n, len(basis)), np.float32)
-    goal = (target[:, :N_MESH] - mean).reshape(n, -1) @ flat.T; c = Cascade(mean, basis, np.array(ANCHORS), [], [], [], None)
+# %% ../../nbs/03a_landmarks.ipynb #212007e8
+def _solve_stages(cascade, channels, goal, stages, strength, progress):
+    "Fill `maps`, `centre` and `scale`: each stage takes what the anchors see to what is missing to `goal` (n, K)."
+    b = np.zeros((len(goal), len(cascade.basis)), np.float32)
     for k in progress(range(stages), desc="stages"):
-        F = np.stack([look(ch, c.shape(bi)[c.anchors], RADII[k]) for ch, bi in zip(channels, b)]).astype(np.float32)
-        c.centre.append(F.mean(0)); c.scale.append(F.std() * np.ones(F.shape[1], np.float32)); F = (F - c.centre[k]) / c.scale[k]
-        A = ridge(F, goal - b, strength); b = b + F @ A[:-1] + A[-1]; c.maps.append(A)
-    known = ~np.isnan(target[:, N_MESH:, 0]).any(1); Y = target[known, N_MESH:].reshape(known.sum(), -1)
-    c.frl = ridge(goal[known].astype(np.float32), Y, 20.).reshape(len(basis) + 1, N_FRL, 2); c.centre, c.scale = np.stack(c.centre), np.stack(c.scale)
-    return c
+        seen = [look(c, cascade.shape(bi)[cascade.anchors], RADII[k]) for c, bi in zip(channels, b)]
+        seen = np.stack(seen).astype(np.float32)
+        cascade.centre.append(seen.mean(0))
+        cascade.scale.append(seen.std() * np.ones(seen.shape[1], np.float32))
+        seen = (seen - cascade.centre[k]) / cascade.scale[k]
+        step = ridge(seen, goal - b, strength)
+        b = b + seen @ step[:-1] + step[-1]
+        cascade.maps.append(step)
+    cascade.centre, cascade.scale = np.stack(cascade.centre), np.stack(cascade.scale)
+
+# %% ../../nbs/03a_landmarks.ipynb #ccdd17e0
+def train_cascade(data: object, n: int = 14_000, stages: int = 5, strength: float = .06, seed: int = 0,
+                  progress: Callable = tqdm) -> Cascade:
+    """A `Cascade` from a `faceworld.LandmarkSet`; minutes on one core.
+
+    data: its `.batch(rng, n)` gives images (n, 128, 128, 3) uint8 and points (n, 478 + 189, 2), unknown ones nan.
+    strength: of the ridge penalty. Xiong and De la Torre, *Supervised descent method and its applications to face
+    alignment*, CVPR 2013."""
+    channels, target = _training_crops(data, n, np.random.default_rng(seed), progress)
+    mean, basis = shape_space(target[:, :N_MESH])
+    goal = (target[:, :N_MESH] - mean).reshape(n, -1) @ basis.reshape(len(basis), -1).T
+    cascade = Cascade(mean, basis, np.array(ANCHORS), [], [], [], None)
+    _solve_stages(cascade, channels, goal, stages, strength, progress)
+    known = ~np.isnan(target[:, N_MESH:, 0]).any(1)
+    by_hand = target[known, N_MESH:].reshape(known.sum(), -1)
+    cascade.frl = ridge(goal[known].astype(np.float32), by_hand, 20.).reshape(len(basis) + 1, N_FRL, 2)
+    return cascade
 
 # %% ../../nbs/03a_landmarks.ipynb #9f82d658
-def save_cascade(cascade, folder):
-    "Write `landmarks.safetensors` (fp16 maps) into `folder`, atomically."
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True); tmp = folder/"landmarks.safetensors.tmp"; f = np.float16
-    a = dict(mean=cascade.mean.astype(np.float32), basis=cascade.basis.astype(f), anchors=cascade.anchors.astype(np.int32), maps=np.stack(cascade.maps).astype(f),
-             centre=cascade.centre.astype(f), scale=cascade.scale.astype(f), frl=cascade.frl.astype(np.float32))
-    save_file({k: np.ascontiguousarray(v) for k, v in a.items()}, str(tmp)); os.replace(tmp, folder/"landmarks.safetensors")
+def save_cascade(cascade: Cascade, folder: str | Path) -> None:
+    "Write `landmarks.safetensors` into `folder`, in one step: a reader finds the old file or the new one."
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    half, full = np.float16, np.float32
+    arrays = dict(mean=cascade.mean.astype(full), basis=cascade.basis.astype(half),
+                  anchors=cascade.anchors.astype(np.int32), maps=np.stack(cascade.maps).astype(half),
+                  centre=cascade.centre.astype(half), scale=cascade.scale.astype(half), frl=cascade.frl.astype(full))
+    half_written = folder/"landmarks.safetensors.tmp"
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(half_written))
+    os.replace(half_written, folder/"landmarks.safetensors")
 
+# %% ../../nbs/03a_landmarks.ipynb #cffe70c0
 @cache
-def landmark_cascade(folder=None) -> Cascade:
+def landmark_cascade(folder: str | Path | None = None) -> Cascade:
     "The embedded cascade. FileNotFoundError with what to do if its weights are missing."
-    p = Path(folder or WEIGHTS / "landmarks") / "landmarks.safetensors"
-    if not p.exists(): raise FileNotFoundError(f"The landmark cascade is missing from {p.parent}: reinstall emotion_synth, or make it with `train_cascade` (chapter 04).")
-    a = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in load_file(str(p)).items()}
-    return Cascade(a["mean"], a["basis"], a["anchors"], list(a["maps"]), a["centre"], a["scale"], a["frl"])
+    path = Path(folder or WEIGHTS / "landmarks") / "landmarks.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"The landmark cascade is missing from {path.parent}: "
+                                "reinstall emotion_synth, or make it with `train_cascade` (chapter 04).")
+    arrays = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in load_file(str(path)).items()}
+    return Cascade(**arrays | dict(maps=list(arrays["maps"])))
 
 # %% ../../nbs/03a_landmarks.ipynb #18717be4
-def mirror_order(points):
-    "Permutation (478,) that a horizontal mirror does to mesh points, found from a symmetric face `points` (468, 2): the pairing with the least total squared distance."
+def mirror_order(points: np.ndarray) -> np.ndarray:
+    """Permutation (478,) that a horizontal mirror does to mesh points, found from a symmetric face `points` (468, 2).
+
+    It is the pairing with the least total squared distance."""
     from scipy.optimize import linear_sum_assignment
-    m = points * [-1, 1] + [2 * points[[33, 133, 263, 362], 0].mean(), 0]
-    far = np.linalg.norm(m[:, None] - points[None], axis=-1)**2; order = linear_sum_assignment(far + far.T)[1]
+    middle = points[[33, 133, 263, 362], 0].mean()  # of the corners of the eyes
+    mirrored = points * [-1, 1] + [2 * middle, 0]
+    far = np.linalg.norm(mirrored[:, None] - points[None], axis=-1)**2
+    order = linear_sum_assignment(far + far.T)[1]
     return np.r_[order, 473, 476, 475, 474, 477, 468, 471, 470, 469, 472]
 
+# %% ../../nbs/03a_landmarks.ipynb #285bc231
 @cache
-def mirror_landmarks():
-    "The permutation of the statistical head's mean with open mouth and eyes: closed lips lie on each other."
-    h = statistical_head(); p = h.landmarks @ h.shape((), {"MouthOpen": 1., "ReyeOpen": 1., "LeyeOpen": 1.})
-    return mirror_order(p[:, :2] * [1, -1])
+def mirror_landmarks() -> np.ndarray:
+    "The permutation (478,) of the statistical head's mean with open mouth and eyes: closed lips lie on each other."
+    head = statistical_head()
+    points = head.landmarks @ head.shape((), {"MouthOpen": 1., "ReyeOpen": 1., "LeyeOpen": 1.})
+    return mirror_order(points[:, :2] * [1, -1])
 
+# %% ../../nbs/03a_landmarks.ipynb #05429ad6
 def _uint8(face):
-    "A face (3, 128, 128) in [-1, 1] as (128, 128, 3) uint8."
-    a = face if isinstance(face, np.ndarray) else ((face.detach().float().clamp(-1, 1) + 1) * 127.5 + .5).byte().permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(a)
+    "A face (3, 128, 128) in [-1, 1] as (128, 128, 3) uint8; an array stays what it is."
+    if not isinstance(face, np.ndarray):
+        face = ((face.detach().float().clamp(-1, 1) + 1) * 127.5 + .5).byte().permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(face)
 
 def _bytes(pixels):
     "A crop float32 (S, S, 3) in 0..255 as uint8, rounded as `_uint8` rounds the same crop in [-1, 1]."
     return (((pixels / np.float32(127.5) - 1).clip(-1, 1) + 1) * np.float32(127.5) + np.float32(.5)).astype(np.uint8)
 
-def at_landmark_size(face):
+# %% ../../nbs/03a_landmarks.ipynb #b5bf466a
+def at_landmark_size(face: "torch.Tensor") -> "torch.Tensor":
     "A crop (3, S, S), or a batch (B, 3, S, S), at the `FACE_SIZE` px that the landmarks want."
     if face.shape[-1] == FACE_SIZE: return face
     from torch.nn.functional import interpolate
     small = interpolate(face if face.ndim == 4 else face[None], size=(FACE_SIZE, FACE_SIZE), mode="area")
     return small if face.ndim == 4 else small[0]
 
-def landmarks(face):
-    "478 points (478, 2) px of a tight face crop: tensor (3, 128, 128) in [-1, 1] or array (128, 128, 3) uint8; of a batch (B, 3, 128, 128): (B, 478, 2)."
-    if getattr(face, "ndim", 3) == 4: return np.stack([landmarks(f) for f in face])
-    a, c = _uint8(face), landmark_cascade(); p = c.points(a); q = c.points(np.ascontiguousarray(a[:, ::-1]))[mirror_landmarks()]
-    q[:, 0] = FACE_SIZE - 1 - q[:, 0]
-    return (p + q) / 2
+# %% ../../nbs/03a_landmarks.ipynb #53524c17
+def landmarks(face: "np.ndarray | torch.Tensor") -> np.ndarray:
+    """478 points (478, 2) px of a tight face crop, of a batch (B, 3, 128, 128): (B, 478, 2).
 
-def photo_landmarks(image, face=None, rounds=2):
+    face: tensor (3, 128, 128) in [-1, 1] or array (128, 128, 3) uint8."""
+    if getattr(face, "ndim", 3) == 4: return np.stack([landmarks(f) for f in face])
+    pixels, cascade = _uint8(face), landmark_cascade()
+    points = cascade.points(pixels)
+    mirrored = cascade.points(np.ascontiguousarray(pixels[:, ::-1]))[mirror_landmarks()]
+    mirrored[:, 0] = FACE_SIZE - 1 - mirrored[:, 0]
+    return (points + mirrored) / 2
+
+# %% ../../nbs/03a_landmarks.ipynb #0e14d10d
+def photo_landmarks(image: object, face: Face | None = None, rounds: int = 2) -> np.ndarray:
     """478 points (478, 2) in px of a photo, of its largest face or of `face`.
 
     Raises what `pick` raises: NoFaceError, FaceTooSmallError, ProfileError."""
-    photo = rgb_array(image); face = pick(detect(photo)) if face is None else face; eyes = np.asarray(face.points)[:2]
+    photo = rgb_array(image)
+    face = pick(detect(photo)) if face is None else face
+    eyes = np.asarray(face.points)[:2]
     for _ in range(rounds):
-        al = alignment(eyes); q = al.to_photo(landmarks(_bytes(crop_pixels(photo, al)))); eyes = q[[468, 473]]
-    return q
+        crop = alignment(eyes)
+        points = crop.to_photo(landmarks(_bytes(crop_pixels(photo, crop))))
+        eyes = points[list(PUPILS)]
+    return points

@@ -6,9 +6,16 @@
 __all__ = ['Morph']
 
 # %% ../../nbs/14_morph.ipynb #11df72eb
+from typing import Any
+
 import numpy as np
-from ..data.faceworld import neutralising
-from ..geometry.head import recipe
+import torch
+from fastcore.basics import patch
+
+from ..data.people import neutralising
+from ..emotions import Emotion
+from ..faces import Face
+from ..geometry.recipes import recipe
 from ..geometry.landmarks import at_landmark_size, landmarks, photo_landmarks
 from ..geometry.portrait import Portrait
 from ..images import rgb_array, to_array, to_image, to_tensor
@@ -17,53 +24,71 @@ from ..method import Method, register
 # %% ../../nbs/14_morph.ipynb #ca47812b
 @register("morph")
 class Morph(Method):
-    """Edits by driving a head fitted to the face: no training, native at any resolution (chapters 03, 03a, 03b).
+    "Edits by driving a head fitted to the face: no training, native at any resolution (chapters 03 to 03g)."
+    def __init__(self,
+        # as strength grows, take off the smile that the face already shows, so that the sadness of a person who
+        # smiles is not a sad smile and joy does not double one
+        neutralise: bool = True,
+        folds: float = .26, # depth of the folds that are painted
+    ):
+        self.neutralise, self.folds = neutralise, folds
 
-    neutralise: as strength grows, take off the smile that the face already shows, so that a smiling sitter's sadness is not a sad smile and joy does not double one."""
-    def __init__(self, neutralise=True, folds=.26): self.neutralise, self.folds = neutralise, folds
-
-    def prepare(self, face):
+    def prepare(self, face: torch.Tensor) -> Portrait:
         "A `Portrait` of an aligned crop (3, H, W) in [-1, 1]; reusable for any emotion and strength."
-        image = to_array(to_image(face)); return Portrait(image, landmarks(at_landmark_size(face)) * (image.shape[0] / 128), eye_px=96)
+        image = to_array(to_image(face))
+        points = landmarks(at_landmark_size(face)) * (image.shape[0] / 128)
+        return Portrait(image, points, eye_px=96)
 
-    def reconstruct(self, face, state=None):
-        "The face itself: nothing is encoded, so nothing is lost."
-        return face
-
-    def edit(self, face, emotion, strength=1., state=None):
-        "(3, H, W) in [-1, 1] with `emotion` at `strength`."
+    def edit(self, face: torch.Tensor, emotion: str|Emotion, strength: float = 1.,
+             state: Portrait|None = None) -> torch.Tensor:
+        "(3, H, W) in [-1, 1] with `emotion` at `strength`; `state` is what `prepare` gave."
         if strength == 0: return self.reconstruct(face)
         portrait = state or self.prepare(face)
         return to_tensor(self.field(portrait, emotion, strength).apply(to_array(to_image(face)))).to(face.dtype)
 
-    def field(self, portrait, emotion, strength=1.):
-        "The `Field` that `emotion` at `strength` is on a portrait."
-        actions, base = self.actions(emotion, strength), neutralising(portrait) if self.neutralise else {}
-        k = min(1., abs(strength))
-        return portrait.express({n: actions.get(n, 0) + k * base.get(n, 0) for n in {**actions, **base}}, self.folds)
+# %% ../../nbs/14_morph.ipynb #5fdbd7c3
+@patch
+def actions(self: Morph, emotion: str|Emotion, strength: float = 1.) -> dict:
+    "Weights of an emotion's recipe at a strength, by name; `UnknownEmotion` with the nearest names for others."
+    return recipe(emotion, strength)
 
-    def actions(self, emotion, strength=1.):
-        "Target weights of an emotion's name at a strength; UnknownEmotion with the nearest names otherwise."
-        return recipe(emotion, strength)
+@patch
+def field(self: Morph, portrait: Portrait, emotion: str|Emotion, strength: float = 1.) -> Any:
+    "The `Field` that `emotion` at `strength` is on a portrait."
+    actions, base = self.actions(emotion, strength), neutralising(portrait) if self.neutralise else {}
+    k = min(1., abs(strength))
+    weights = {n: actions.get(n, 0) + k * base.get(n, 0) for n in {**actions, **base}}
+    return portrait.express(weights, self.folds)
 
-    def prepare_photo(self, photo, face):
-        """The `Portrait` of a face in a photo.
+@patch
+def check(self: Morph, emotion: str|Emotion) -> None:
+    "`UnknownEmotion`, before a head is fitted, for a name that no recipe knows."
+    self.actions(emotion)
 
-        It is all that does not depend on the emotion, so that moving the strength costs one warp."""
-        return self.portrait(photo, face)
+@patch
+def reconstruct(self: Morph, face: torch.Tensor, state: Portrait|None = None) -> torch.Tensor:
+    "The face itself: nothing is encoded, so nothing is lost."
+    return face
 
-    def edit_photo(self, photo, face, emotion, strength=1., state=None):
-        """(H, W, 3) uint8 photo with `face` (a `faces.Face`) edited at the photo's own resolution.
+# %% ../../nbs/14_morph.ipynb #20d06676
+@patch
+def portrait(self: Morph, photo: Any, face: Face) -> Portrait:
+    "The `Portrait` of a face in a photo (H, W, 3)."
+    return Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
 
-        Pixels that do not move stay bit-identical. `state` is what `prepare_photo` gave."""
-        photo = rgb_array(photo)
-        return (photo if strength == 0
-                else self.field(state or self.portrait(photo, face), emotion, strength).apply(photo))
+@patch
+def prepare_photo(self: Morph, photo: Any, face: Face) -> Portrait:
+    """The `Portrait` of a face in a photo.
 
-    def portrait(self, photo, face):
-        "The `Portrait` of a face in a photo."
-        return Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
+    It is all that does not depend on the emotion, so that moving the strength costs one warp."""
+    return self.portrait(photo, face)
 
-    def check(self, emotion):
-        "UnknownEmotion, before a head is fitted, for a name that no recipe knows."
-        self.actions(emotion)
+@patch
+def edit_photo(self: Morph, photo: Any, face: Face, emotion: str|Emotion, strength: float = 1.,
+               state: Portrait|None = None) -> np.ndarray:
+    """(H, W, 3) uint8 photo with `face` edited at the photo's own resolution.
+
+    Pixels that do not move stay bit-identical. `state` is what `prepare_photo` gave."""
+    photo = rgb_array(photo)
+    if strength == 0: return photo
+    return self.field(state or self.portrait(photo, face), emotion, strength).apply(photo)
