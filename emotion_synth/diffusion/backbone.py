@@ -172,6 +172,11 @@ def _cond(self: Backbone, cond: torch.Tensor | None, n: int) -> torch.Tensor | N
         raise BackboneError(f"{cond.shape[0]} text states do not fit {n} latents: give one, or one for each.")
     return cond.to(self.device).expand(n, -1, -1)
 
+@patch
+def _cond_of(self:Backbone, state, cond):
+    "The text states of a pass: `cond`, else those that its `EncoderState` holds."
+    return state.cond if cond is None else self._cond(cond, state.x.shape[0])
+
 # %% ../../nbs/10_backbone.ipynb #65e20e28
 @patch
 def _abar(self: Backbone, t, x: torch.Tensor) -> torch.Tensor: # (1 or B, 1, 1, 1)
@@ -280,7 +285,7 @@ def mid_pass(self: Backbone,
     cond: torch.Tensor | None = None, # text states that replace those of `state`, here only
 ) -> torch.Tensor: # h (B, C', h', w')
     "Second third: the mid block, whose output is Asyrp's h (Kwon et al. 2023)."
-    cond = state.cond if cond is None else self._cond(cond, len(state.x))
+    cond = self._cond_of(state, cond)
     mid = self.unet.mid_block
     with self.autocast(): return mid(state.h_in, state.emb, **_text_for(mid, cond))
 
@@ -293,7 +298,7 @@ def way_up(self: Backbone,
 ) -> torch.Tensor:   # (B, C, h, w)
     "From `h` and the skips to the U-Net's answer: noise, velocity or picture, as it was trained."
     unet, skips = self.unet, state.skips
-    cond = state.cond if cond is None else self._cond(cond, len(state.x))
+    cond = self._cond_of(state, cond)
     with self.autocast():
         for block in unet.up_blocks:
             n = len(block.resnets)

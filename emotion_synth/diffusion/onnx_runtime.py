@@ -44,14 +44,14 @@ class _Piece(torch.nn.Module):
         "The outputs of the function."
         return self.function(*inputs)
 
-def _skip_names(n): return [f"skip{i}" for i in range(n)]
+def _skips(state): return {f"skip{i}": skip for i, skip in enumerate(state.skips)}
 
 # %% ../../nbs/10a_onnx.ipynb #268946bd
 def _unet_pieces(b, x, t, cond):
     "Name -> (function, inputs by name, output names) of the three passes, with examples for inputs."
     text = {} if cond is None else dict(cond=cond)
     state = b.encoder_pass(x, t, cond)
-    h, skips = b.mid_pass(state), dict(zip(_skip_names(len(state.skips)), state.skips))
+    h, skips = b.mid_pass(state), _skips(state)
     def encoder(x, t, cond=None):
         s = b.encoder_pass(x, t, cond)
         return s.h_in, s.emb, *s.skips
@@ -261,9 +261,6 @@ def __call__(self: OnnxBackbone, name: str, **given: torch.Tensor | None) -> lis
         raise _NoLayersError("A model in ONNX Runtime gives no gradients: leave the runtime out.")
     return _run(self.session(name), given)
 
-# %% ../../nbs/10a_onnx.ipynb #e5f2475d
-def _skips(state): return dict(zip(_skip_names(len(state.skips)), state.skips))
-
 # %% ../../nbs/10a_onnx.ipynb #dab17a89
 @patch
 def tokens(self: OnnxBackbone, sentences: str | list) -> torch.Tensor:
@@ -305,7 +302,7 @@ def encoder_pass(self: OnnxBackbone,
 @patch
 def mid_pass(self: OnnxBackbone, state: EncoderState, cond: torch.Tensor | None = None) -> torch.Tensor:
     "The mid block; `cond` replaces the text states here only."
-    cond = state.cond if cond is None else self._cond(cond, state.x.shape[0])
+    cond = self._cond_of(state, cond)
     return self("mid", h_in=state.h_in, emb=state.emb, cond=cond)[0]
 
 @patch
@@ -313,7 +310,7 @@ def way_up(self: OnnxBackbone,
     state: EncoderState, h: torch.Tensor, cond: torch.Tensor | None = None,
 ) -> torch.Tensor:
     "From `h` and the skips to the U-Net's answer (B, C, h, w)."
-    cond = state.cond if cond is None else self._cond(cond, state.x.shape[0])
+    cond = self._cond_of(state, cond)
     return self("decoder", h=h.float(), emb=state.emb, cond=cond, **_skips(state))[0]
 
 # %% ../../nbs/10a_onnx.ipynb #083d7897
