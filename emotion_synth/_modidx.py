@@ -843,6 +843,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'emotion_synth/diffusion/hook.py'),
                                               'emotion_synth.diffusion.hook.bottleneck_state': ( 'hook.html#bottleneck_state',
                                                                                                  'emotion_synth/diffusion/hook.py'),
+                                              'emotion_synth.diffusion.hook.check_trajectory': ( 'hook.html#check_trajectory',
+                                                                                                 'emotion_synth/diffusion/hook.py'),
                                               'emotion_synth.diffusion.hook.repeat_batch': ( 'hook.html#repeat_batch',
                                                                                              'emotion_synth/diffusion/hook.py'),
                                               'emotion_synth.diffusion.hook.surviving_fraction': ( 'hook.html#surviving_fraction',

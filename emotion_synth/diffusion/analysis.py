@@ -18,7 +18,7 @@ from fastcore.basics import patch
 
 from .clip import ClipEncoder
 from .direction import Direction, stored_direction
-from .hook import DirectionError, bottleneck_state
+from .hook import DirectionError, bottleneck_state, check_trajectory
 from .inversion import Inversion, predicted_x0, progress_bar, step_sigma
 from ..geometry.landmarks import at_landmark_size, landmarks
 
@@ -111,13 +111,13 @@ def _first_above(timesteps, values, level):
 # %% ../../nbs/21b_asyrp_analysis.ipynb #6a20c204
 @torch.no_grad()
 def perceptual_curve(
-    inversion: Inversion,  # of some faces, made with `keep=True`; a hundred in the paper, a dozen give the curve
+    # of some faces, made with `return_trajectory=True`; a hundred in the paper, a dozen give the curve
+    inversion: Inversion,
     distance: Callable,    # (faces (B, 3, H, W), faces) -> (B,), such as `PatchDistance` or LPIPS
     progress: bool = True, # show a bar when it takes over 2 s
 ) -> Curve:
     "Mean distance of the predicted and of the noisy picture from the photo, at every timestep of an inversion."
-    if inversion.latents is None:
-        raise DirectionError("The inversion did not keep its latents: invert with keep=True.")
+    check_trajectory(inversion)
     decode, latents = inversion.backbone.decode, inversion.latents
     photo, curve = decode(latents[0]), Curve([0], [0.], [0.])
     for i in progress_bar(range(1, inversion.num_steps + 1), "measuring distances", progress):
@@ -210,13 +210,12 @@ def label(before: torch.Tensor, after: torch.Tensor, words: int = 2) -> str:
 # %% ../../nbs/21b_asyrp_analysis.ipynb #4333ba69
 @torch.no_grad()
 def pca_directions(
-    inversion: Inversion,  # of as many faces as there are, made with `keep=True`
+    inversion: Inversion,  # of as many faces as there are, made with `return_trajectory=True`
     n: int = 4,            # number of components
     progress: bool = True, # show a bar when it takes over 2 s
 ) -> list:                 # of stored Directions, the most important first
     "Directions of h along which the faces of an inversion differ most, consistent over timesteps (Haas et al. 2024)."
-    if inversion.latents is None:
-        raise DirectionError("The inversion did not keep its latents: invert with keep=True.")
+    check_trajectory(inversion)
     if len(inversion) <= n:
         raise DirectionError(f"{len(inversion)} faces vary in {len(inversion) - 1} ways at most: "
                              "give more faces or ask for fewer components.")
@@ -233,7 +232,7 @@ def pca_directions(
 
 # %% ../../nbs/21b_asyrp_analysis.ipynb #95413174
 def jacobian_directions(
-    inversion: Inversion,  # of one or a few faces, made with `keep=True`
+    inversion: Inversion,  # of one or a few faces, made with `return_trajectory=True`
     i: int,                # number of the step, 1 .. num_steps
     n: int = 3,            # number of directions
     iterations: int = 20,  # of the power method

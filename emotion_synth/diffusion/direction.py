@@ -17,7 +17,8 @@ import torch
 from fastcore.basics import patch
 
 from .precision import autocast
-from .hook import BottleneckState, DirectionError, asyrp_step, bottleneck_state, repeat_batch
+from .hook import (
+    BottleneckState, DirectionError, asyrp_step, bottleneck_state, check_trajectory, repeat_batch)
 from .inversion import Inversion, invert, progress_bar
 from ..emotions import Emotion, get_emotion, prompt
 
@@ -333,8 +334,7 @@ def mean_directions(
     progress: bool = True, # show a bar when it takes over 2 s
 ) -> list: # of stored Directions, one knot a step
     "The change that each direction makes in the middle, averaged over the faces of an inversion."
-    if inversion.latents is None:
-        raise DirectionError("The inversion did not keep its trajectory: invert with return_trajectory=True.")
+    check_trajectory(inversion)
     conds = {s: inversion.backbone.embed([s]) for d in directions for s in d.sentences()}
     means = [[] for _ in directions]
     for i in progress_bar(range(1, inversion.num_steps + 1), "averaging", progress):
@@ -384,8 +384,7 @@ def paired_direction(
     """Mean difference of h between emotional and neutral faces, stored (Haas et al. 2024).
 
     `DirectionError` where the inversions do not fit each other."""
-    if neutral.latents is None or emotional.latents is None:
-        raise DirectionError("The inversions did not keep their trajectories: invert with return_trajectory=True.")
+    check_trajectory(neutral, emotional)
     if not torch.equal(neutral.timesteps, emotional.timesteps):
         raise DirectionError("The two inversions have different timesteps: use the same number of steps.")
     values = [bottleneck_state(emotional, i).h.mean(0) - bottleneck_state(neutral, i).h.mean(0)

@@ -21,7 +21,7 @@ from torch import nn
 from .backbone import Backbone
 from .direction import Direction, Stored, stored_direction
 from .direction_files import load_direction, register_term
-from .hook import BottleneckState, DirectionError, asyrp_step
+from .hook import BottleneckState, DirectionError, asyrp_step, check_trajectory
 from .inversion import Inversion, predicted_x0
 
 # %% ../../nbs/21_asyrp.ipynb #791f98d9
@@ -237,8 +237,7 @@ def origin(self: StepState) -> torch.Tensor:
     """(B, C, H, W): what the model predicted here on the unedited trajectory.
 
     The same as `source` where the edited trajectory has not left it yet. `DirectionError` without kept latents."""
-    if self.inversion.latents is None:
-        raise DirectionError("The inversion did not keep its latents: invert with keep=True.")
+    check_trajectory(self.inversion)
     x = self.inversion.latents[self.i][self.rows.to(self.inversion.latents.device)]
     if torch.equal(x, self.x): return self.source
     with torch.no_grad():
@@ -298,8 +297,7 @@ def faces(self: UneditedBatches, rng: np.random.Generator) -> torch.Tensor:
 def __call__(self: UneditedBatches, fraction: float, rng: np.random.Generator) -> dict:
     "x (B, C, H, W), rows (B,) and i (1,); `fraction` of the training that is done does not matter."
     inversion, rows = self.objective.inversion, self.faces(rng)
-    if inversion.latents is None:
-        raise DirectionError("The inversion did not keep its latents: invert with keep=True.")
+    check_trajectory(inversion)
     i = int(rng.integers(self.first, inversion.num_steps + 1))
     return dict(x=inversion.latents[i][rows.to(inversion.latents.device)], rows=rows, i=torch.tensor([i]))
 
@@ -322,7 +320,7 @@ class RolloutBatches(UneditedBatches):
 
 # %% ../../nbs/21_asyrp.ipynb #6043bbfd
 def learn_change(
-    inversion: Inversion, # of neutral faces, made with `keep=True`, on the device to train on
+    inversion: Inversion, # of neutral faces, made with `return_trajectory=True`, on the device to train on
     loss: Callable,       # `WordLoss`, `PairLoss`, `ClipLoss`, or a callable of a `StepState` with `sentences()`
     out: str|Path,        # folder of this run: change.safetensors, state.safetensors, log.jsonl
     name: str = "change", # of the direction

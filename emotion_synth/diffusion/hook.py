@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DirectionError', 'Hook', 'bottleneck', 'surviving_fraction', 'asyrp_step', 'repeat_batch', 'BottleneckState',
-           'bottleneck_state']
+           'check_trajectory', 'bottleneck_state']
 
 # %% ../../nbs/13_hook.ipynb #83849e25
 from collections.abc import Iterator
@@ -107,6 +107,11 @@ class BottleneckState:
         return self.mids[sentence]
 
 # %% ../../nbs/13_hook.ipynb #34535b25
+def check_trajectory(*inversions: Inversion) -> None:
+    "`DirectionError` unless each of them holds its trajectory."
+    if any(inversion.latents is None for inversion in inversions):
+        raise DirectionError("The inversion did not keep its trajectory: invert with return_trajectory=True.")
+
 def bottleneck_state(
     inversion: Inversion, # made with `return_trajectory=True`
     i: int, # index of a timestep in `inversion.timesteps`

@@ -27,7 +27,7 @@ from .words import LearntWord, sentence
 # %% ../../nbs/30_combined.ipynb #d0969a34
 @torch.no_grad()
 def share_missing(
-    inversion: Inversion, # made with `keep=True`
+    inversion: Inversion, # made with `return_trajectory=True`
     direction: Direction, # taken at strength 1
     loss: Callable,       # `WordLoss` or `PairLoss`: what is wanted
     t_edit: int = 0,      # only where t >= t_edit
@@ -191,7 +191,7 @@ _NEEDS = dict(word="a word: the name of an emotion, or a `LearntWord`", pictures
 @dataclass(eq=False)
 class Task:
     "What there is to learn an emotion from."
-    inversion: Inversion          # of neutral faces, made with `keep=True` under one sentence
+    inversion: Inversion          # of neutral faces, made with `return_trajectory=True` under one sentence
     name: str                     # of the emotion
     word: LearntWord|str = None   # stands for the feeling in a sentence: a word that the model knows, or "very joyful"
     pictures: torch.Tensor = None # (M, C, h, w) latents that show it

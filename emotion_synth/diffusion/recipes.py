@@ -34,7 +34,7 @@ def pair_mean(task: Task) -> Direction:
     "Mean difference of h between the strongest of the pairs and the neutral faces, stored (`paired_direction`)."
     pairs, neutral = task.need("pairs"), task.inversion
     emotional = invert(neutral.backbone, pairs[max(pairs)], neutral.cond, neutral.num_steps, neutral.method,
-                       top=int(neutral.timesteps[-1]), keep=True, autocast=neutral.autocast)
+                       top=int(neutral.timesteps[-1]), return_trajectory=True, autocast=neutral.autocast)
     return paired_direction(task.name, neutral, emotional, neutral.num_steps)
 
 # %% ../../nbs/30a_recipes.ipynb #89eda49c

@@ -61,7 +61,7 @@ class Asyrp(HSpaceEdit):
 
     def prepare(self, face: torch.Tensor) -> FaceInversion:
         "The inversion of a face (3, H, W) in [-1, 1], boosted where that was asked for."
-        inversion = self._invert(face[None], keep=not self.t_boost)
+        inversion = self._invert(face[None], return_trajectory=not self.t_boost)
         return FaceInversion(boosted(inversion, self.t_boost, self.seed) if self.t_boost else inversion)
 
 # %% ../../nbs/21c_asyrp_method.ipynb #99dfc215

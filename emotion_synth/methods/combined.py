@@ -184,7 +184,8 @@ def fit(self: Combined,
     encoder = kwargs.pop("eye", encoder) # its name before this release
     name = word_token(word_meaning(emotion)).strip("<>")
     recipe = recipe_name(recipe or ("pairs" if isinstance(teacher, dict) else "distill"))
-    inversion, t = self._invert(faces, keep=True), coarse_until(self.backbone) if t_edit is None else t_edit
+    inversion = self._invert(faces, return_trajectory=True)
+    t = coarse_until(self.backbone) if t_edit is None else t_edit
     task = self._task(inversion, name, faces, teacher, recipe, word_recipe, encoder=encoder, t_edit=t)
     direction = learn_recipe(task, recipe, Path(out) / name, **kwargs)
     if recipe in SELF_SCALED: found = Calibration(1., inversion.num_steps, t)
