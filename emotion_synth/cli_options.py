@@ -150,9 +150,9 @@ def _list_parsers(commands):
     _command(commands, "methods", "list the ways to edit", [""])
 
 def _data_parser(commands):
-    data = commands.add_parser("data", help="build training data")
-    p = _command(data.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser), "faceworld",
-                 "build the pictures that the models learn from; goes on where it stopped",
+    data = commands.add_parser("data", help="build training data and test photos")
+    kinds = data.add_subparsers(required=True, metavar="WHAT", parser_class=_Parser)
+    p = _command(kinds, "faceworld", "build the pictures that the models learn from; goes on where it stopped",
                  ["--out faceworld --root photos"])
     p.epilog = "examples:\n  emotion-synth data faceworld --out faceworld --root photos"
     p.add_argument("--out", required=True, metavar="DIR", help="where to build (about 3 GB)")
@@ -162,6 +162,27 @@ def _data_parser(commands):
     p.add_argument("--renders", type=int, default=40_000, metavar="N", help="pictures of heads (default: %(default)s)")
     p.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N",
                    help="processes (default: %(default)s, one a core)")
+    _wild_parser(kinds)
+
+def _wild_parser(kinds):
+    p = _command(kinds, "wild", "write difficult photos whose truth is known; goes on where it stopped",
+                 ["--out wild --root photos --people 8"])
+    p.epilog = "examples:\n  emotion-synth data wild --out wild --root photos --people 8"
+    p.add_argument("--out", required=True, metavar="DIR", help="where to write")
+    p.add_argument("--root", metavar="DIR",
+                   help="folder that holds london/ and faker/ (default: the folder that EMOTION_SYNTH_DATA names)")
+    p.add_argument("--kinds", nargs="+", metavar="KIND", help="such as hand, dark, tilted (default: all)")
+    p.add_argument("--people", type=_positive, default=24, metavar="N", help="of each kind (default: %(default)s)")
+
+def _benchmark_parser(commands):
+    p = _command(commands, "benchmark", "measure methods; goes on where it stopped",
+                 ["--wild --methods morph hspace --out results", "--people portraits --out results"])
+    p.add_argument("--methods", nargs="+", default=["morph"], metavar="METHOD", help="default: morph")
+    p.add_argument("--people", metavar="DIR", help="a folder of your own portraits (default: the validation people)")
+    p.add_argument("--wild", action="store_true", help="all kinds of difficult photos, not the plain portraits alone")
+    p.add_argument("--count", type=_positive, default=8, metavar="N",
+                   help="people of each kind (default: %(default)s)")
+    p.add_argument("--out", required=True, metavar="DIR", help="where rows and tables go")
 
 # %% ../nbs/50a_cli_options.ipynb #ad5ff63c
 def parser() -> argparse.ArgumentParser:
@@ -170,12 +191,13 @@ def parser() -> argparse.ArgumentParser:
                   formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("--version", action="version", version=f"emotion-synth {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", parser_class=_Parser)
-    for add in (_edit_parser, _spectrum_parser, _learn_parser, _list_parsers, _data_parser): add(commands)
+    parsers = _edit_parser, _spectrum_parser, _learn_parser, _list_parsers, _data_parser, _benchmark_parser
+    for add in parsers: add(commands)
     return top
 
 # %% ../nbs/50a_cli_options.ipynb #1d57c302
 #: What can stand after `emotion-synth`.
-COMMANDS = ("edit", "spectrum", "learn", "score", "emotions", "methods", "data")
+COMMANDS = ("edit", "spectrum", "learn", "score", "emotions", "methods", "data", "benchmark")
 
 def check_command(args: list[str]) -> None:
     "`UsageError` with a suggestion where the first word is no command."
