@@ -168,6 +168,7 @@ def open(self:Explorer,
 ) -> None:
     "Show a photo and offer its faces."
     def act():
+        "Open the photo, list its faces, and show it."
         self._without_edit()
         opened = self.editor.open(photo)
         faces = [(f"face {i}", i) for i in range(len(self.editor.faces(opened)))]
@@ -181,6 +182,7 @@ def open(self:Explorer,
 def update(self:Explorer, change: Any=None) -> None:
     "One call of the editor with what the controls say."
     def act():
+        "Edit the photo and show the result."
         try:
             editor = self.editor.using(self.method.value)
             self.edit = editor(self.photo, self.emotion.value, self.strength.value, self.face.value)
@@ -197,6 +199,7 @@ def add_direction(self:Explorer,
 ) -> None:
     "Add a direction to the emotions, and show it."
     def act():
+        "Put the direction first in the list, and choose a method that takes it."
         direction = open_direction(source)
         others = [(label, value) for label, value in self.emotion.options if label != direction.name]
         self.emotion.options = [(direction.name, direction), *others]
@@ -236,6 +239,7 @@ def _check_free(path, photo):
 def save_as(self:Explorer, button: Any=None) -> None:
     "Save the edited photo under the name in the text field, with its provenance."
     def act():
+        "Write the file and say where it is."
         if self.edit is None:
             raise EditError("There is nothing to save: first open a photo, and choose an emotion for a face in it.")
         path = Path(self.name.value).expanduser()

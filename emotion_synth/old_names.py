@@ -64,6 +64,7 @@ def old_names(
 ) -> Callable:   # name -> what it means; `AttributeError` for a name that never was
     "A `__getattr__` for a module: finds its old names under their new ones. The next release drops them."
     def find(name):
+        "What an old name of the module means now; `AttributeError` for a name that never was."
         if name.startswith("__"): raise AttributeError(f"module {module!r} has no attribute {name!r}")
         new = NAMES.get(name, name)
         homes = _homes(module.removeprefix("emotion_synth.")) or [module]

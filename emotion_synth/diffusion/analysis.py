@@ -79,17 +79,22 @@ def __call__(self: PatchDistance, a: torch.Tensor, b: torch.Tensor) -> torch.Ten
 class Curve:
     """How far a trajectory is from the photo: one number for each of `timesteps` (ascending).
 
-    `x0_edited` is the mean distance of the predicted picture P_t, `noisy` that of x_t."""
+    `x0` is the mean distance of the predicted picture P_t, `noisy` that of x_t."""
     timesteps: list
-    x0_edited: list
+    x0: list
     noisy: list
+
+    @property
+    def x0_edited(self) -> list:
+        "The name of `x0` in an earlier release."
+        return self.x0
 
 # %% ../../nbs/21b_asyrp_analysis.ipynb #2ba9352c
 @patch
 def t_edit(self: Curve, level: float = None, text_cosine: float = 1., share: float = .5) -> int:
     "Where the edit should end: P_t reaches `level` (None: `share` of its greatest distance) times `text_cosine`."
-    level = share * max(self.x0_edited) if level is None else level
-    return _first_above(self.timesteps, self.x0_edited, level * text_cosine)
+    level = share * max(self.x0) if level is None else level
+    return _first_above(self.timesteps, self.x0, level * text_cosine)
 
 # %% ../../nbs/21b_asyrp_analysis.ipynb #7bc5abf4
 @patch
@@ -123,7 +128,7 @@ def perceptual_curve(
     for i in progress_bar(range(1, inversion.num_steps + 1), "measuring distances", progress):
         predicted = predicted_x0(latents[i], inversion.noise(latents[i], i), inversion.alpha(i))
         curve.timesteps.append(int(inversion.timesteps[i]))
-        curve.x0_edited.append(float(distance(decode(predicted), photo).mean()))
+        curve.x0.append(float(distance(decode(predicted), photo).mean()))
         curve.noisy.append(float(distance(decode(latents[i]), photo).mean()))
     return curve
 

@@ -198,6 +198,7 @@ def edit_latents(
     scale = scale.view(-1, 1, 1, 1)
     conds = {} if unchanged else {s: inversion.backbone.embed([s]) for s in direction.sentences()}
     def step(x, i):
+        "x (B, C, H, W) one step down from step i, changed where the edit takes place."
         if unchanged or not low <= inversion.timesteps[i] <= high:
             return inversion.step(x, i, inversion.noise(x, i))
         eps, edited = _noises(inversion, x, i, direction, scale, conds)

@@ -60,7 +60,7 @@ def checked_name(value: Any) -> str:
 def _checked(direction):
     "The direction, if a file may hold its name, steps and weights; `DirectionError` otherwise."
     name = checked_name(direction.name)
-    steps = checked_number(direction.steps, "The number of steps of the walk", 1, MOST_STEPS, whole=True)
+    steps = checked_number(direction.steps, "The number of denoising steps", 1, MOST_STEPS, whole=True)
     if len(direction.terms) > MOST_TERMS:
         size = len(direction.terms)
         raise DirectionError(f"'{name[:40]}' is a sum of {size} terms, a file holds {MOST_TERMS}: average it first.")

@@ -11,6 +11,7 @@ __all__ = ['SCHEDULES', 'INVERSIONS', 'linear_alphas', 'scaled_linear_alphas', '
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any
 
 import torch
@@ -232,14 +233,19 @@ def _finite(inversion):
                          "choose a lower top, or compute in float32 (autocast=None).")
 
 # %% ../../nbs/12_inversion.ipynb #0a184d55
-def _wants_trajectory(return_trajectory, keep):
-    "Whether the trajectory is to be returned; `keep` is the argument's name in an earlier release."
-    if keep is None: return return_trajectory
-    warnings.warn("keep is return_trajectory now: the old name goes with the next release.",
-                  DeprecationWarning, stacklevel=3)
-    return keep
+def _old_keep(inverts):
+    "Let a function with the argument `return_trajectory` also take it under its earlier name, `keep`."
+    @wraps(inverts)
+    def either(*args, keep=None, **kwargs):
+        "What `inverts` gives."
+        if keep is None: return inverts(*args, **kwargs)
+        warnings.warn("keep is return_trajectory now: the old name goes with the next release.",
+                      DeprecationWarning, stacklevel=2)
+        return inverts(*args, **kwargs | dict(return_trajectory=keep))
+    return either
 
 # %% ../../nbs/12_inversion.ipynb #978c80b6
+@_old_keep
 def ddim_invert(
     backbone: Any, # offers `predict_noise` and `alphas_cumprod`
     latents: torch.Tensor, # (B, C, H, W) what the backbone diffuses: latents, or pixels in [-1, 1] for a pixel U-Net
@@ -250,10 +256,8 @@ def ddim_invert(
     return_trajectory: bool = False, # return x at every timestep, in `latents`
     autocast: torch.dtype|str|None = None, # of the U-Net's passes: "auto", or one of chapter 10's; None is float32
     progress: bool = True, # show a bar when it takes over 2 s
-    keep: bool|None = None, # earlier name of `return_trajectory`
 ) -> Inversion:
     "DDIM inversion at guidance 1 (Song et al. 2021, section 4.3): one pass a step, approximate."
-    return_trajectory = _wants_trajectory(return_trajectory, keep)
     x, cond, grid, alphas = _start(backbone, latents, cond, num_inference_steps, top)
     inv = Inversion(backbone, x, grid, cond, "ddim", autocast=autocast)
     trajectory = [x]
@@ -264,6 +268,7 @@ def ddim_invert(
     return _finite(replace(inv, x_T=x.clone(), latents=torch.stack(trajectory).clone() if return_trajectory else None))
 
 # %% ../../nbs/12_inversion.ipynb #91aa022b
+@_old_keep
 def fixed_point_invert(
     backbone: Any, # offers `predict_noise` and `alphas_cumprod`
     latents: torch.Tensor, # (B, C, H, W) as for `ddim_invert`
@@ -275,11 +280,9 @@ def fixed_point_invert(
     return_trajectory: bool = False, # return x at every timestep, in `latents`
     autocast: torch.dtype|str|None = None, # of the U-Net's passes: "auto", or one of chapter 10's; None is float32
     progress: bool = True, # show a bar when it takes over 2 s
-    keep: bool|None = None, # earlier name of `return_trajectory`
 ) -> Inversion:
     "DDIM inversion whose every step is refined towards the point that steps back exactly (Garibi et al. 2024)."
     if refine < 1: raise InversionError(f"refine={refine}: at least one pass a step is needed.")
-    return_trajectory = _wants_trajectory(return_trajectory, keep)
     x, cond, grid, alphas = _start(backbone, latents, cond, num_inference_steps, top)
     inv = Inversion(backbone, x, grid, cond, "fixed-point", autocast=autocast)
     trajectory = [x]
@@ -304,6 +307,7 @@ def _noise_for_each(x0, num_steps, generator):
     return torch.cat(drawn, 1).expand(num_steps, *x0.shape)
 
 # %% ../../nbs/12_inversion.ipynb #c7b3024f
+@_old_keep
 def edit_friendly_invert(
     backbone: Any, # offers `predict_noise` and `alphas_cumprod`
     latents: torch.Tensor, # (B, C, H, W) as for `ddim_invert`
@@ -318,12 +322,10 @@ def edit_friendly_invert(
     return_trajectory: bool = False, # return x at every timestep, in `latents`
     autocast: torch.dtype|str|None = None, # of the U-Net's passes: "auto", or one of chapter 10's; None is float32
     progress: bool = True, # show a bar when it takes over 2 s
-    keep: bool|None = None, # earlier name of `return_trajectory`
 ) -> Inversion:
     "Edit-friendly DDPM inversion (Huberman-Spiegelglas et al., CVPR 2024): exact up to float rounding, for any model."
     if not 0 < eta <= 1:
         raise InversionError(f"eta={eta}: edit-friendly noise needs steps with noise, over 0 and up to 1.")
-    return_trajectory = _wants_trajectory(return_trajectory, keep)
     x0, cond, grid, alphas = _start(backbone, latents, cond, num_inference_steps, top)
     a, draws = alphas.view(-1, 1, 1, 1, 1), _noise_for_each(x0, len(grid) - 1, generator)
     xs = torch.cat([x0[None], a[1:].sqrt() * x0 + (1 - a[1:]).sqrt() * draws])

@@ -171,6 +171,7 @@ def swap_latents(
     if weight == 0: return inversion.reconstruct(progress)
     with torch.no_grad(): cond = inversion.backbone.embed([said])
     def step(x, i):
+        "x (B, C, H, W) one step down from step i, under the other sentence."
         eps = inversion.noise(x, i, cond)
         if weight != 1:
             own = inversion.noise(x, i)

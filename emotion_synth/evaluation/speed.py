@@ -65,6 +65,7 @@ class PassCounter:
     def _watch(self, name):
         real = getattr(type(self.backbone), name)
         def watched(*args, **kwargs):
+            "The pass itself, counted once, with its input kept."
             if self.inside: return real(self.backbone, *args, **kwargs)  # a pass made of passes counts once
             first = args[0].x if hasattr(args[0], "x") else args[0]
             key = name, len(first)

@@ -203,7 +203,7 @@ def landmark_cascade(folder: str | Path | None = None) -> Cascade:
     path = Path(folder or WEIGHTS / "landmarks") / "landmarks.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"The landmark cascade is missing from {path.parent}: "
-                                "reinstall emotion_synth, or make it with `train_cascade` (chapter 04).")
+                                "reinstall emotion_synth, or make it with `train_cascade` (chapter 04b).")
     arrays = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in load_file(str(path)).items()}
     return Cascade(**arrays | dict(maps=list(arrays["maps"])))
 

@@ -60,7 +60,7 @@ class Combined(Asyrp):
         backbone: Backbone|str = None, # or the name of one; None is the embedded face128
         num_inference_steps: int = 15, # steps of the inversion and of every edit
         folder: str|Path = None,       # with directions/ and calibration.json; None: `combined` beside the weights
-        inversion: str = "edit-friendly", # the inversion of chapter 13a
+        inversion: str = "edit-friendly", # the inversion of chapter 13b
         top: int = 600,                # the timestep where it ends
         **kwargs,                      # of `Asyrp` and `HSpaceEdit`
     ):

@@ -107,6 +107,7 @@ def save_weights(folder: str | Path, # to write, e.g. emotion_synth/weights/face
                 ) -> None:
     "Everything that is embedded, moved into place at once, in half precision, as the pipeline itself is then."
     def save(p: Path) -> None:
+        "Write all parts, and the card, into a folder."
         for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
             part.half()
         pipeline.save_pretrained(p, safe_serialization=True)
