@@ -7,19 +7,22 @@ __all__ = ['LRUCache']
 
 # %% ../nbs/06a_cache.ipynb #3567f27f
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 # %% ../nbs/06a_cache.ipynb #ea90407f
 class LRUCache:
-    "Remembers the last `size` things that were made (least recently used out first)."
+    "Remembers the last `size` things that were made (least recently used out first), fewer where they weigh much."
     def __init__(self,
         size: int,  # how many are kept
-    ): self.size, self.kept = size, OrderedDict()
+        weigh: Callable[[Iterable], float]=lambda things: 0, # what some things weigh together
+        most: float=0, # what all that is kept may weigh; the thing that was made last is kept in any case
+    ): self.size, self.weigh, self.most, self.kept = size, weigh, most, OrderedDict()
 
     def __call__(self, key: Hashable, make: Callable[[], Any]) -> Any:
         "The thing under `key`, from `make()` if it is not there any more."
         if key not in self.kept: self.kept[key] = make()
         self.kept.move_to_end(key)
-        while len(self.kept) > self.size: self.kept.popitem(last=False)
+        while len(self.kept) > self.size or len(self.kept) > 1 and self.weigh(self.kept.values()) > self.most:
+            self.kept.popitem(last=False)
         return self.kept[key]

@@ -419,7 +419,7 @@ def test_questions_are_asked_before_the_person_is_forgotten(model, layers, tmp_p
     method = LoRA(model, person(tmp_path, layers))
     before = noise(model)
     for wrong in (dict(emotions=['joy']), dict(emotions=None, name='42!'), dict(emotions=['hapy', None])):
-        with pytest.raises(ValueError): method.fit(torch.zeros(2, 3, 128, 128), out=tmp_path/'new', **wrong)
+        with pytest.raises(ValueError): method.learn_person(torch.zeros(2, 3, 128, 128), out=tmp_path/'new', **wrong)
     assert torch.equal(noise(model), before) and method.person.word.name == 'anna'
     monkeypatch.setattr(Backbone, 'from_pretrained', forbidden)
     line = ['anna', 'a.png', 'b.png', '--out', str(tmp_path/'new')]

@@ -59,9 +59,9 @@ class Asyrp(HSpaceEdit):
         folder = folder or learnt_dir(name) / "asyrp"
         super().__init__(backbone, num_inference_steps, inversion, top, folder, **kwargs)
 
-    def prepare(self, face: torch.Tensor) -> FaceInversion:
-        "The inversion of a face (3, H, W) in [-1, 1], boosted where that was asked for."
-        inversion = self._invert(face[None], return_trajectory=not self.t_boost)
+    def prepare_crop(self, crop: torch.Tensor) -> FaceInversion:
+        "The inversion of a crop (3, H, W) in [-1, 1], boosted where that was asked for."
+        inversion = self._invert(crop[None], return_trajectory=not self.t_boost)
         return FaceInversion(boosted(inversion, self.t_boost, self.seed) if self.t_boost else inversion)
 
 # %% ../../nbs/21c_asyrp_method.ipynb #99dfc215
@@ -73,7 +73,7 @@ def raw_direction(self: Asyrp, emotion: Emotion|str) -> Direction:
     path = self.folder / "directions" / f"{name}.safetensors"
     if name not in self._directions and not path.exists():
         raise DirectionError(f"No change of h has been learnt for '{name}': learn it with "
-                             f"`fit(faces, ['{name}'], out)`, "
+                             f"`learn_changes(faces, ['{name}'], out)`, "
                              "or use the method hspace, which takes the word as it is.")
     if name not in self._directions: self._directions[name] = load_direction(path)
     return self._directions[name]
@@ -88,7 +88,7 @@ def calibration(self: Asyrp, emotion: Emotion|str|Direction) -> Calibration:
 
 # %% ../../nbs/21c_asyrp_method.ipynb #9f266621
 @patch
-def fit(self: Asyrp,
+def learn_changes(self: Asyrp,
     faces: torch.Tensor,  # (N, 3, H, W) in [-1, 1], neutral, cropped by `emotion_synth.faces.align`
     emotions: list,       # names or Emotions
     out: str|Path,        # folder of the runs, one subfolder an emotion
@@ -151,7 +151,7 @@ def main(argv: list = None) -> None:
         clip = ClipEncoder.from_pretrained(a.clip) if a.teacher == "clip" else None
         by_clip = lambda e: ClipLoss(clip, sentences_for("neutral"), sentences_for(e))
         make_loss, visits = (None, UneditedBatches) if clip is None else (by_clip, RolloutBatches)
-        method.fit(faces, [emotion], a.out, make_loss, visits, a.t_edit, steps=a.steps, minutes=a.minutes,
+        method.learn_changes(faces, [emotion], a.out, make_loss, visits, a.t_edit, steps=a.steps, minutes=a.minutes,
                    batch=a.batch, precision=a.precision, resume=a.resume)
     except (ValueError, OSError) as e:
         raise SystemExit(str(e))

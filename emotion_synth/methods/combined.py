@@ -73,20 +73,20 @@ class Combined(Asyrp):
         files = sorted((self.folder / "directions").glob("*.safetensors"))
         self._directions |= {f.stem: load_direction(f) for f in files if f.stem not in EMOTIONS}
 
-    def edit(self,
-        face: torch.Tensor,  # (3, H, W) in [-1, 1]
+    def edit_crop(self,
+        crop: torch.Tensor,  # (3, H, W) in [-1, 1]
         emotion: Emotion|str|LearntWord|Direction, # also the name of something learnt or added here
         strength: float = 1.,
         state: FaceInversion = None, # of `prepare`; computed when None
     ) -> torch.Tensor:
-        "The face (3, H, W) in [-1, 1] with the emotion."
-        state, key = state or self.prepare(face), self.key(emotion)
-        if strength == 0 or key == "neutral": return self.reconstruct(face, state)
+        "The crop (3, H, W) in [-1, 1] with the emotion."
+        state, key = state or self.prepare_crop(crop), self.key(emotion)
+        if strength == 0 or key == "neutral": return self.reconstruct(crop, state)
         calibration = self.calibration(key)
         t_edit = calibration.t_edit if self.t_edit is None else self.t_edit
         direction = at_strength(self.direction(key), strength)
         edited = edit_latents(state.inversion, direction, strength, t_edit, calibration.asymmetric)
-        return self._decode(edited)[0].to(face.device)
+        return self._decode(edited)[0].to(crop.device)
 
 # %% ../../nbs/30b_comparison.ipynb #1126dc9e
 @patch
@@ -147,7 +147,7 @@ def _encode(self: Combined, faces):
 
 @patch
 def _task(self: Combined, inversion, name, faces, teacher, recipe, word_recipe, **fields):
-    "A `Task` of what there is: see `fit`."
+    "A `Task` of what there is: see `learn_emotion`."
     task = Task(inversion, name, subject=self.subject, **fields)
     if isinstance(teacher, dict):
         task.pairs = {float(s): self._encode(f) for s, f in teacher.items()}
@@ -165,7 +165,7 @@ def _task(self: Combined, inversion, name, faces, teacher, recipe, word_recipe, 
 
 # %% ../../nbs/30b_comparison.ipynb #34dec659
 @patch
-def fit(self: Combined,
+def learn_emotion(self: Combined,
     emotion: Emotion|str, # or a name of your own for a new one
     faces: torch.Tensor,  # (N, 3, H, W) in [-1, 1], neutral, cropped by `emotion_synth.faces.align`
     out: str|Path,        # folder of the runs, one subfolder an emotion

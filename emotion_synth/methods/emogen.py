@@ -66,7 +66,8 @@ class EmoGen(HSpaceEdit):
         "The words; `SpaceError` where none have been learnt."
         if self.words is not None: return self.words
         raise SpaceError(f"No words have been learnt for EmoGen, {self.folder} holds no emogen.safetensors: learn them "
-                         "with `fit(dataset, out)`, or use the method hspace, which takes the emotion's own name.")
+                         "with `learn_words(dataset, out)`, or use the method hspace, which takes the emotion's own "
+                         "name.")
 
     def sentence(self, emotion: str | Emotion) -> str:
         "What is said for an emotion; the backbone knows the word in it."
@@ -95,7 +96,7 @@ def again(self: EmoGen, seed: int | None, spread: float | None = None) -> EmoGen
 
 # %% ../../nbs/22c_emogen_method.ipynb #6e9ce4f7
 @patch
-def fit(self: EmoGen,
+def learn_words(self: EmoGen,
     dataset: EmotionDataset, # at the backbone's size, faces or scenes
     out: str | Path, # folder of the two runs
     attributes: list | None = None, # a word for each picture; None where there is none
@@ -198,7 +199,7 @@ def main(argv: list | None = None) -> None:
         method = EmoGen(Backbone.from_pretrained(a.model, Accelerator().device), folder=a.out)
         dataset = _dataset(a, method.backbone.face_size)
         attributes = emoset_attributes(dataset) if a.emoset else None
-        method.fit(dataset, a.out, attributes, ClipEncoder.from_pretrained(a.clip), space_steps=a.space_steps,
+        method.learn_words(dataset, a.out, attributes, ClipEncoder.from_pretrained(a.clip), space_steps=a.space_steps,
                    dim=a.dim, steps=a.steps, minutes=a.minutes, batch=a.batch, templates=_templates(a),
                    resume=a.resume)
         method.save()

@@ -23,7 +23,7 @@ from ..diffusion.direction import Direction, edit_latents, word_direction
 from ..diffusion.direction_files import load_direction
 from ..diffusion.inversion import Inversion, invert
 from ..emotions import EMOTIONS, Emotion, get_emotion
-from ..method import Method, register
+from ..method import CropMethod, register
 from ..old_names import old_names
 
 __getattr__ = old_names(__name__)
@@ -67,7 +67,7 @@ def open_backbone(
 
 # %% ../../nbs/13b_hspace_method.ipynb #6361eab1
 @register("hspace")
-class HSpaceEdit(Method):
+class HSpaceEdit(CropMethod):
     "Edits of the U-Net's bottleneck (Kwon et al. 2023) along words or stored directions, at guidance 1."
     supports_directions = True
 
@@ -94,26 +94,26 @@ class HSpaceEdit(Method):
         self.calibrations = load_calibrations(self.folder / "calibration.json")
         self._directions = {}
 
-    def edit(self, face: torch.Tensor, emotion: str|Emotion|Direction, strength: float = 1.,
-             state: FaceInversion|None = None) -> torch.Tensor:
+    def edit_crop(self, crop: torch.Tensor, emotion: str|Emotion|Direction, strength: float = 1.,
+                  state: FaceInversion|None = None) -> torch.Tensor:
         "(3, H, W) in [-1, 1] with an emotion (a name, an `Emotion` or a `Direction`) at `strength`."
-        state = state or self.prepare(face)
-        if strength == 0: return self.reconstruct(face, state)
+        state = state or self.prepare_crop(crop)
+        if strength == 0: return self.reconstruct(crop, state)
         direction, *how = self._edit_settings(emotion)
-        return self._decode(edit_latents(state.inversion, direction, strength, *how))[0].to(face.device)
+        return self._decode(edit_latents(state.inversion, direction, strength, *how))[0].to(crop.device)
 
 # %% ../../nbs/13b_hspace_method.ipynb #1650b9da
 @patch
-def prepare(self: HSpaceEdit, face: torch.Tensor) -> FaceInversion:
-    "Invert a face (3, H, W) in [-1, 1] under no sentence."
-    return FaceInversion(self._invert(face[None], return_trajectory=True))
+def prepare_crop(self: HSpaceEdit, crop: torch.Tensor) -> FaceInversion:
+    "Invert a crop (3, H, W) in [-1, 1] under no sentence."
+    return FaceInversion(self._invert(crop[None], return_trajectory=True))
 
 @patch
-def reconstruct(self: HSpaceEdit, face: torch.Tensor, state: FaceInversion|None = None) -> torch.Tensor:
-    "The face (3, H, W) after the inversion with nothing changed: what strength 0 gives."
-    state = state or self.prepare(face)
+def reconstruct(self: HSpaceEdit, crop: torch.Tensor, state: FaceInversion|None = None) -> torch.Tensor:
+    "The crop (3, H, W) after the inversion with nothing changed: what strength 0 gives."
+    state = state or self.prepare_crop(crop)
     if state.reconstruction is None:
-        state.reconstruction = self._decode(known_reconstruction(state.inversion))[0].to(face.device)
+        state.reconstruction = self._decode(known_reconstruction(state.inversion))[0].to(crop.device)
     return state.reconstruction.clone()
 
 # %% ../../nbs/13b_hspace_method.ipynb #5e16c298
@@ -192,20 +192,20 @@ def _edit_settings(self: HSpaceEdit, emotion):
 
 # %% ../../nbs/13b_hspace_method.ipynb #cbae814d
 @patch
-def edit_many(
+def edit_crops(
     self: HSpaceEdit,
-    face: torch.Tensor, # (3, H, W) in [-1, 1]
+    crop: torch.Tensor, # (3, H, W) in [-1, 1]
     emotion: str|Emotion|Direction,
     strengths: list, # of numbers
     state: FaceInversion|None = None, # what `prepare` gave
     batch: int = 8, # faces denoised together
 ) -> list: # of faces (3, H, W), one for each strength
     "One emotion at several strengths; up to rounding each is what `edit` gives."
-    state, (direction, *how), faces = state or self.prepare(face), self._edit_settings(emotion), []
+    state, (direction, *how), faces = state or self.prepare_crop(crop), self._edit_settings(emotion), []
     for some in torch.tensor([float(s) for s in strengths]).split(batch):
         latents = edit_latents(state.inversion.select([0] * len(some)), direction, some, *how)
-        faces += self._decode(latents).to(face.device).unbind()
-    return [self.reconstruct(face, state) if s == 0 else f for s, f in zip(strengths, faces)]
+        faces += self._decode(latents).to(crop.device).unbind()
+    return [self.reconstruct(crop, state) if s == 0 else f for s, f in zip(strengths, faces)]
 
 # %% ../../nbs/13b_hspace_method.ipynb #bfec390f
 @patch

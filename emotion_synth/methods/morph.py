@@ -19,11 +19,12 @@ from ..geometry.recipes import recipe
 from ..geometry.landmarks import at_landmark_size, landmarks, photo_landmarks
 from ..geometry.portrait import Portrait
 from ..images import rgb_array, to_array, to_image, to_tensor
-from ..method import Method, register
+from ..method import CropMethod, FaceState, register
+from ..old_methods import takes_crops_too
 
 # %% ../../nbs/14_morph.ipynb #ca47812b
 @register("morph")
-class Morph(Method):
+class Morph(CropMethod):
     "Edits by driving a head fitted to the face: no training, native at any resolution (chapters 03 to 03g)."
     def __init__(self,
         # as strength grows, take off the smile that the face already shows, so that the sadness of a person who
@@ -33,18 +34,23 @@ class Morph(Method):
     ):
         self.neutralise, self.folds = neutralise, folds
 
-    def prepare(self, face: torch.Tensor) -> Portrait:
-        "A `Portrait` of an aligned crop (3, H, W) in [-1, 1]; reusable for any emotion and strength."
-        image = to_array(to_image(face))
-        points = landmarks(at_landmark_size(face)) * (image.shape[0] / 128)
-        return Portrait(image, points, eye_px=96)
+    def portrait(self, photo: Any, face: Face) -> Portrait:
+        "The `Portrait` of a face in a photo (H, W, 3)."
+        return Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
 
-    def edit(self, face: torch.Tensor, emotion: str|Emotion, strength: float = 1.,
-             state: Portrait|None = None) -> torch.Tensor:
-        "(3, H, W) in [-1, 1] with `emotion` at `strength`; `state` is what `prepare` gave."
-        if strength == 0: return self.reconstruct(face)
-        portrait = state or self.prepare(face)
-        return to_tensor(self.field(portrait, emotion, strength).apply(to_array(to_image(face)))).to(face.dtype)
+    @takes_crops_too
+    def prepare(self, photo: Any, face: Face) -> FaceState:
+        """The face of a photo (H, W, 3) uint8, and its `Portrait`.
+
+        It is all that does not depend on the emotion, so that moving the strength costs one warp."""
+        photo = rgb_array(photo)
+        return FaceState(photo, face, self.portrait(photo, face))
+
+    @takes_crops_too
+    def edit(self, state: FaceState, emotion: str|Emotion, strength: float = 1.) -> np.ndarray:
+        "The photo (H, W, 3) uint8 with the emotion; pixels that do not move stay bit-identical."
+        if strength == 0: return state.photo
+        return self.field(state.inner, emotion, strength).apply(state.photo)
 
 # %% ../../nbs/14_morph.ipynb #5fdbd7c3
 @patch
@@ -65,30 +71,18 @@ def check(self: Morph, emotion: str|Emotion) -> None:
     "`UnknownEmotion`, before a head is fitted, for a name that no recipe knows."
     self.actions(emotion)
 
-@patch
-def reconstruct(self: Morph, face: torch.Tensor, state: Portrait|None = None) -> torch.Tensor:
-    "The face itself: nothing is encoded, so nothing is lost."
-    return face
-
 # %% ../../nbs/14_morph.ipynb #20d06676
 @patch
-def portrait(self: Morph, photo: Any, face: Face) -> Portrait:
-    "The `Portrait` of a face in a photo (H, W, 3)."
-    return Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
+def prepare_crop(self: Morph, crop: torch.Tensor) -> Portrait:
+    "A `Portrait` of an aligned crop (3, H, W) in [-1, 1]; reusable for any emotion and strength."
+    image = to_array(to_image(crop))
+    points = landmarks(at_landmark_size(crop)) * (image.shape[0] / 128)
+    return Portrait(image, points, eye_px=96)
 
 @patch
-def prepare_photo(self: Morph, photo: Any, face: Face) -> Portrait:
-    """The `Portrait` of a face in a photo.
-
-    It is all that does not depend on the emotion, so that moving the strength costs one warp."""
-    return self.portrait(photo, face)
-
-@patch
-def edit_photo(self: Morph, photo: Any, face: Face, emotion: str|Emotion, strength: float = 1.,
-               state: Portrait|None = None) -> np.ndarray:
-    """(H, W, 3) uint8 photo with `face` edited at the photo's own resolution.
-
-    Pixels that do not move stay bit-identical. `state` is what `prepare_photo` gave."""
-    photo = rgb_array(photo)
-    if strength == 0: return photo
-    return self.field(state or self.portrait(photo, face), emotion, strength).apply(photo)
+def edit_crop(self: Morph, crop: torch.Tensor, emotion: str|Emotion, strength: float = 1.,
+              state: Portrait|None = None) -> torch.Tensor:
+    "(3, H, W) in [-1, 1] with `emotion` at `strength`; `state` is what `prepare_crop` gave."
+    if strength == 0: return self.reconstruct(crop)
+    portrait = state or self.prepare_crop(crop)
+    return to_tensor(self.field(portrait, emotion, strength).apply(to_array(to_image(crop)))).to(crop.dtype)

@@ -69,10 +69,10 @@ class LoRA(HSpaceEdit):
         if self.person: return self.person
         raise PersonError(self.needs[1].format(name=self.name))
 
-    def prepare(self, face: torch.Tensor) -> FaceInversion:
+    def prepare_crop(self, crop: torch.Tensor) -> FaceInversion:
         "The inversion of a photo (3, H, W) in [-1, 1]; `PersonError` where nobody has been learnt."
         self.known()
-        return super().prepare(face)
+        return super().prepare_crop(crop)
 
     def raw_direction(self, emotion: str | Emotion) -> Direction:
         "What the sentence about the person with this emotion does in the middle, before calibration."
@@ -81,7 +81,7 @@ class LoRA(HSpaceEdit):
 
 # %% ../../nbs/23b_personalisation.ipynb #cd10e09c
 @patch
-def fit(self: LoRA,
+def learn_person(self: LoRA,
     faces: torch.Tensor, # (N, 3, H, W) 5 to 10 crops of one person
     emotions: list | None, # what each shows, None where nobody knows; or None for all
     out: str | Path,     # folder for the person
@@ -160,7 +160,7 @@ def main(argv: list | None = None) -> None:
         faces, left_out = read_faces(a.photos, method.backbone.face_size)
         for photo, reason in left_out.items():
             raise PersonError(f"{photo}: {reason} Leave this photo out, or give another.")
-        method.fit(faces, shown, a.out, a.name, a.prior, a.rank, steps=a.steps, batch=a.batch, resume=a.resume)
+        method.learn_person(faces, shown, a.out, a.name, a.prior, a.rank, steps=a.steps, batch=a.batch, resume=a.resume)
     except (ValueError, OSError) as e: raise SystemExit(str(e))
 
 # %% ../../nbs/23b_personalisation.ipynb #fbc207fc

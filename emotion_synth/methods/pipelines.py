@@ -20,7 +20,7 @@ from fastcore.basics import patch
 
 from ..diffusion.backbone import Backbone
 from ..emotions import PROMPT_TEMPLATES, Emotion, get_emotion, prompt
-from ..method import Method, register
+from ..method import CropMethod, register
 
 # %% ../../nbs/27_pipelines.ipynb #3ffc4887
 class PipelineError(ValueError):
@@ -53,7 +53,7 @@ def build(
     return pipe
 
 # %% ../../nbs/27_pipelines.ipynb #b99aace6
-class PipelineMethod(Method):
+class PipelineMethod(CropMethod):
     """What the methods of this chapter share: a pipeline of the class `kind`, a sentence and a guidance.
 
     Strength 0 gives the face itself."""
@@ -125,21 +125,21 @@ def from_pipeline(self:PipelineMethod, pictures: torch.Tensor, face: torch.Tenso
 
 # %% ../../nbs/27_pipelines.ipynb #a680d5aa
 @patch
-def edit(self:PipelineMethod,
-    face: torch.Tensor,     # (3, H, W) in [-1, 1]
+def edit_crop(self:PipelineMethod,
+    crop: torch.Tensor,     # (3, H, W) in [-1, 1]
     emotion: str|Emotion,
     strength: float = 1.,
     state: object = None,   # of `prepare`
 ) -> torch.Tensor:          # (3, H, W) in [-1, 1]
-    "What the pipeline gives for the sentence of an emotion; the face itself at strength 0."
+    "What the pipeline gives for the sentence of an emotion; the crop itself at strength 0."
     emotion = get_emotion(emotion)
-    if strength == 0: return self.reconstruct(face, state)
+    if strength == 0: return self.reconstruct(crop, state)
     wanted, unwanted = self.sentences(emotion, strength)
     with self.backbone.autocast():
         pictures = self.pipe(prompt=wanted, negative_prompt=unwanted, guidance_scale=self.guidance_at(strength),
                              num_inference_steps=self.num_inference_steps, generator=self.generator(),
-                             output_type="pt", **self.pipeline_kwargs(face)).images
-    return self.from_pipeline(pictures, face)
+                             output_type="pt", **self.pipeline_kwargs(crop)).images
+    return self.from_pipeline(pictures, crop)
 
 # %% ../../nbs/27_pipelines.ipynb #d2048d67
 @patch
@@ -267,10 +267,10 @@ class InvertedFace:
 
 # %% ../../nbs/27_pipelines.ipynb #e2209fc1
 @patch
-def prepare(self:LEditsPP, face: torch.Tensor) -> InvertedFace:
-    "Invert a face (3, H, W) under no sentence."
+def prepare_crop(self:LEditsPP, crop: torch.Tensor) -> InvertedFace:
+    "Invert a crop (3, H, W) under no sentence."
     with own_attention(self.backbone.unet), self.backbone.autocast():
-        self.pipe.invert(image=self.to_pipeline(face), num_inversion_steps=self.num_inference_steps, skip=self.skip,
+        self.pipe.invert(image=self.to_pipeline(crop), num_inversion_steps=self.num_inference_steps, skip=self.skip,
                          generator=self.generator())
     return InvertedFace(*(getattr(self.pipe, k) for k in KEPT), steps=len(self.pipe.scheduler.timesteps))
 
@@ -290,23 +290,23 @@ def replay(self:LEditsPP,
 
 # %% ../../nbs/27_pipelines.ipynb #3343c21a
 @patch
-def reconstruct(self:LEditsPP, face: torch.Tensor, state: InvertedFace = None) -> torch.Tensor:
+def reconstruct(self:LEditsPP, crop: torch.Tensor, state: InvertedFace = None) -> torch.Tensor:
     "(3, H, W) in [-1, 1]: where the inversion leads back to."
-    return self.replay(face, state or self.prepare(face), use_intersect_mask=False)
+    return self.replay(crop, state or self.prepare_crop(crop), use_intersect_mask=False)
 
 # %% ../../nbs/27_pipelines.ipynb #5b6f2146
 @patch
-def edit(self:LEditsPP,
-    face: torch.Tensor,           # (3, H, W) in [-1, 1]
+def edit_crop(self:LEditsPP,
+    crop: torch.Tensor,           # (3, H, W) in [-1, 1]
     emotion: str|Emotion,
     strength: float = 1.,         # times `guidance`; below 0 away from the sentence
     state: InvertedFace = None,   # of `prepare`
 ) -> torch.Tensor:                # (3, H, W) in [-1, 1]
-    "The face under the guidance of an emotion's sentence; the reconstruction at 0."
-    emotion, state = get_emotion(emotion), state or self.prepare(face)
-    if strength == 0: return self.reconstruct(face, state)
+    "The crop under the guidance of an emotion's sentence; the reconstruction at 0."
+    emotion, state = get_emotion(emotion), state or self.prepare_crop(crop)
+    if strength == 0: return self.reconstruct(crop, state)
     said, scale = prompt(emotion, 1., self.subject, template=self.template), self.guidance*strength
-    return self.replay(face, state, **self._guidance(said, scale, state))
+    return self.replay(crop, state, **self._guidance(said, scale, state))
 
 # %% ../../nbs/27_pipelines.ipynb #9c9cef29
 @patch

@@ -15,7 +15,6 @@ import random
 import re
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
@@ -27,11 +26,13 @@ import torch
 from fastcore.basics import patch
 from PIL import Image
 
+from ..cache import LRUCache
 from ..diffusion.inversion import progress_bar
 from ..emotions import PROMPT_TEMPLATES, Emotion, get_emotion, prompt
 from ..faces import Alignment, Face, alignment, check_face, crop_face, face_mask, paste
 from ..images import ImageError, load_image, to_array, to_image, to_tensor
-from ..method import Method, register
+from ..method import CropMethod, FaceState, Method, register
+from ..old_methods import takes_crops_too
 
 # %% ../../nbs/26_stability.ipynb #5d596139
 #: Address of the API, and the environment variable that holds its key.
@@ -156,11 +157,11 @@ class Client:
     ):
         api_key()
         _check_host(base_url)
-        self.base_url, self.tries, self.timeout, self.sleep, self.keep = str(base_url), tries, timeout, sleep, keep
+        self.base_url, self.tries, self.timeout, self.sleep = str(base_url), tries, timeout, sleep
         limits = httpx.Timeout(timeout, connect=min(10., timeout))
         self.http = httpx.Client(base_url=base_url, timeout=limits, follow_redirects=False, **options)
         self.requests = self.pictures = 0
-        self.kept = OrderedDict()
+        self.kept = LRUCache(keep)
 
     def __repr__(self): return f"Client({self.base_url!r}, requests={self.requests}, pictures={self.pictures})"
 
@@ -266,15 +267,12 @@ def picture(self:Client,
     pictures: dict,  # name -> bytes of a PNG
 ) -> Image.Image:
     "The answer to a question as a picture; from memory when it was asked before."
-    question = _hash_of(path, fields, pictures)
-    if question not in self.kept:
+    def asked():
         answer = self.ask(path, fields, pictures)
         read_picture(answer)
         self.pictures += 1
-        self.kept[question] = answer
-        while len(self.kept) > self.keep: self.kept.popitem(last=False)
-    self.kept.move_to_end(question)
-    return read_picture(self.kept[question])
+        return answer
+    return read_picture(self.kept(_hash_of(path, fields, pictures), asked))
 
 # %% ../../nbs/26_stability.ipynb #d3fbb648
 @patch
@@ -317,18 +315,20 @@ def surroundings(
 
 # %% ../../nbs/26_stability.ipynb #fdc1c188
 @register("stability")
-class Stability(Method):
+class Stability(CropMethod):
     """The paid Stability AI API: sends the face to api.stability.ai, needs a key in STABILITY_API_KEY.
 
-    `edit_photo` inpaints the face alone, `edit` is image-to-image on the crop (REST API v2beta,
+    `edit` inpaints the face alone, `edit_crop` is image-to-image on the crop (REST API v2beta,
     platform.stability.ai/docs/api-reference). Strengths up to 0 ask nothing and change nothing. `StabilityError`
     without a key, and for all that the API refuses."""
+    prepare, edit_many = Method.prepare, Method.edit_many  # of the photo; nothing is computed before it is sent
+
     def __init__(self,
         client: Client = None,       # one for the real API when None
         seed: int = None,            # 1 .. 4294967294; torch's own seed when None
-        model: str = "sd3.5-large",  # for `edit`; inpainting has one model
+        model: str = "sd3.5-large",  # for `edit_crop`; inpainting has one model
         size: int = 1024,            # side of the square that is sent, px
-        most: float = .6,            # the API's strength in `edit` at our strength 1
+        most: float = .6,            # the API's strength in `edit_crop` at our strength 1
         template: str = PROMPT_TEMPLATES[1],
     ):
         if seed is not None and not 1 <= seed <= 4294967294:
@@ -352,31 +352,31 @@ class Stability(Method):
 
 # %% ../../nbs/26_stability.ipynb #4c7662d9
 @patch
-def edit(self:Stability,
-    face: torch.Tensor,     # (3, H, W) in [-1, 1]
+def edit_crop(self:Stability,
+    crop: torch.Tensor,     # (3, H, W) in [-1, 1]
     emotion: str|Emotion,
     strength: float = 1.,
     state: None = None,     # nothing is prepared
 ) -> torch.Tensor:          # (3, H, W) in [-1, 1]
-    "Image-to-image at `dial(strength)`; the face itself at strengths up to 0."
+    "Image-to-image at `dial(strength)`; the crop itself at strengths up to 0."
     emotion = get_emotion(emotion)
-    if strength <= 0: return self.reconstruct(face)
-    sent, words = to_image(face).resize((self.size,)*2, Image.Resampling.LANCZOS), self.words(emotion, strength)
+    if strength <= 0: return self.reconstruct(crop)
+    sent, words = to_image(crop).resize((self.size,)*2, Image.Resampling.LANCZOS), self.words(emotion, strength)
     answer = self.client.image_to_image(sent, words, self.dial(strength), self.seed, self.model)
-    return to_tensor(answer.resize(face.shape[:0:-1], Image.Resampling.LANCZOS)).to(face)
+    return to_tensor(answer.resize(crop.shape[:0:-1], Image.Resampling.LANCZOS)).to(crop)
 
 # %% ../../nbs/26_stability.ipynb #38b8e394
 @patch
-def edit_photo(self:Stability,
-    photo: np.ndarray,      # (H, W, 3) uint8, or another picture
-    face: Face,
+@takes_crops_too
+def edit(self:Stability,
+    state: FaceState,       # of `prepare`
     emotion: str|Emotion,
     strength: float = 1.,
 ) -> np.ndarray:            # (H, W, 3) uint8
-    "The photo with a face inpainted; where the face mask is 0 not one bit differs."
-    photo, emotion = to_array(photo), get_emotion(emotion)
+    "The photo with the face inpainted; where the face mask is 0 not one bit differs."
+    photo, emotion = state.photo, get_emotion(emotion)
     if strength <= 0: return photo
-    view, mask = surroundings(face, self.size)
+    view, mask = surroundings(state.face, self.size)
     white, sent = Image.fromarray((mask > 0).astype(np.uint8)*255), to_image(crop_face(photo, view))
     answer = self.client.inpaint(sent, white, self.words(emotion, strength), self.seed)
     answer = answer.resize((self.size,)*2, Image.Resampling.LANCZOS)

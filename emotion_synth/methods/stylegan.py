@@ -41,7 +41,7 @@ from ..gan.networks import (WIDTHS, Discriminator, DownBlock, EqualConv, EqualLi
                                         load_stylegan, many_w, minibatch_std, save_network, save_stylegan, smoothing)
 from ..gan.train import (GanTrainer, StyleGAN, ada_augment, gan_report, r1_penalty, train_gan,
                                      world_batches)
-from ..method import Method, register
+from ..method import CropMethod, register
 from ..old_names import old_names
 
 __getattr__ = old_names(__name__)
@@ -67,7 +67,7 @@ class WCode:
     shown: Tensor
 
 @register("stylegan")
-class StyleGANEdit(Method):
+class StyleGANEdit(CropMethod):
     """Edits in the W+ space of a StyleGAN2 (Karras et al. 2020a; Abdal et al. 2019; Shen et al. 2020).
 
     The inversion is the guess of an encoder, improved by optimisation. Faces are painted at 64 px."""
@@ -99,11 +99,11 @@ class StyleGANEdit(Method):
 
 # %% ../../nbs/25f_stylegan_edits.ipynb #0ec459e3
 @patch
-def prepare(self: StyleGANEdit, face: Tensor) -> WCode:
-    "The `WCode` of a face (3, H, W)."
+def prepare_crop(self: StyleGANEdit, crop: Tensor) -> WCode:
+    "The `WCode` of a crop (3, H, W)."
     size = self.generator.size
-    mode = "area" if face.shape[-1] >= size else "bilinear"
-    x = F.interpolate(face[None].float().to(self.directions.changes), size=size, mode=mode)
+    mode = "area" if crop.shape[-1] >= size else "bilinear"
+    x = F.interpolate(crop[None].float().to(self.directions.changes), size=size, mode=mode)
     return self.place(invert_faces(self.generator, self.encoder, x, self.steps, self.space), x)
 
 @patch
@@ -124,23 +124,23 @@ def paint(self: StyleGANEdit, ws: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bicubic", antialias=True).clamp(-1, 1)[0]
 
 @patch
-def reconstruct(self: StyleGANEdit, face: Tensor, state: WCode | None = None) -> Tensor:
-    "The generator's picture (3, H, W) of a face (3, H, W), in [-1, 1]."
-    return self.paint((state or self.prepare(face)).ws, face.shape[-2:]).to(face.device)
+def reconstruct(self: StyleGANEdit, crop: Tensor, state: WCode | None = None) -> Tensor:
+    "The generator's picture (3, H, W) of a crop (3, H, W), in [-1, 1]."
+    return self.paint((state or self.prepare_crop(crop)).ws, crop.shape[-2:]).to(crop.device)
 
 @patch
-def edit(self: StyleGANEdit, face: Tensor, emotion: str | Emotion | Tensor, strength: float = 1.,
-         state: WCode | None = None) -> Tensor:
+def edit_crop(self: StyleGANEdit, crop: Tensor, emotion: str | Emotion | Tensor, strength: float = 1.,
+              state: WCode | None = None) -> Tensor:
     "(3, H, W) in [-1, 1] with an emotion (a name, an `Emotion`, or a change (num_ws, W)) at `strength`."
-    state = state or self.prepare(face)
-    if strength == 0: return self.reconstruct(face, state)
+    state = state or self.prepare_crop(crop)
+    if strength == 0: return self.reconstruct(crop, state)
     change = emotion.to(state.ws) if torch.is_tensor(emotion) else self.directions.of(emotion)
-    return self.paint(state.ws + strength * (change - state.shown), face.shape[-2:]).to(face.device)
+    return self.paint(state.ws + strength * (change - state.shown), crop.shape[-2:]).to(crop.device)
 
 # %% ../../nbs/25f_stylegan_edits.ipynb #83d093a8
 @patch
-def fit(self: StyleGANEdit, faces: Tensor, emotions: Sequence[str], series: Sequence,
-        along: str = "pictures") -> StyleGANEdit:
+def learn_directions(self: StyleGANEdit, faces: Tensor, emotions: Sequence[str], series: Sequence,
+                     along: str = "pictures") -> StyleGANEdit:
     """Find directions on faces (N, 3, H, W) that show `emotions` (names in `SHOWN`). Returns the method.
 
     Faces of one `series` show one person in one light; `along` as of `learn_directions`."""

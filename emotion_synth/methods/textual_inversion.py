@@ -80,17 +80,17 @@ class TextualInversion(HSpaceEdit):
         word = self.words.get(word_meaning(emotion))
         return sentence(word, self.subject) if word else prompt(emotion, subject=self.subject)
 
-    def edit(self, face: torch.Tensor, emotion: str|Emotion|Direction, strength: float = 1.,
-             state: FaceInversion|None = None) -> torch.Tensor:
+    def edit_crop(self, crop: torch.Tensor, emotion: str|Emotion|Direction, strength: float = 1.,
+                  state: FaceInversion|None = None) -> torch.Tensor:
         "(3, H, W) in [-1, 1] with the emotion (a name, also of a learnt word, an `Emotion` or a `Direction`)."
-        state = state or self.prepare(face)
-        if strength == 0: return self.reconstruct(face, state)
+        state = state or self.prepare_crop(crop)
+        if strength == 0: return self.reconstruct(crop, state)
         if isinstance(emotion, Direction):
             latents = edit_latents(state.inversion, emotion, strength * self.guidance, asymmetric=False)
-            return self._decode(latents)[0].to(face.device)
+            return self._decode(latents)[0].to(crop.device)
         said = self.sentence(emotion)
-        if said == state.sentence: return self.reconstruct(face, state)
-        return self._decode(swap_latents(state.inversion, said, strength, self.guidance))[0].to(face.device)
+        if said == state.sentence: return self.reconstruct(crop, state)
+        return self._decode(swap_latents(state.inversion, said, strength, self.guidance))[0].to(crop.device)
 
 # %% ../../nbs/20_textual_inversion.ipynb #91cada19
 @patch
@@ -116,7 +116,7 @@ def calibration(self: TextualInversion, emotion: str|Emotion|Direction) -> Calib
         raise
 
 @patch
-def fit(
+def learn_word(
     self: TextualInversion,
     emotion: str|Emotion, # what the word is for, and called
     faces: torch.Tensor, # (N, 3, H, W) in [-1, 1] that show it

@@ -26,7 +26,7 @@ from ..faces import Alignment, transfer
 from ..images import to_array, to_image, to_tensor
 from .hspace import movement_score
 from .morph import Morph
-from ..method import Method, register
+from ..method import CropMethod, register
 from ..old_names import old_names
 from ..vae.model import (EmotionVectors, FaceVAE, SharpObjective, TextbookObjective, VAEError,
                                      learn_emotions)
@@ -52,7 +52,7 @@ def to_size(
 
 # %% ../../nbs/24b_vae_method.ipynb #9a465b81
 @register("vae")
-class VAEInducer(Method):
+class VAEInducer(CropMethod):
     "Emotions as sums in the latent of a `FaceVAE`: posterior mean, evaluation mode, vectors learnt within people."
     def __init__(self,
         vae: FaceVAE = None,           # None loads it from `folder`
@@ -74,14 +74,14 @@ class VAEInducer(Method):
         return self
 
     @torch.no_grad()
-    def prepare(self, face: torch.Tensor) -> FaceLatent:
-        "Encode a face (3, H, W)."
-        z = self._encode(face[None].float())
-        return FaceLatent(z, self._decode(z, face))
+    def prepare_crop(self, crop: torch.Tensor) -> FaceLatent:
+        "Encode a crop (3, H, W)."
+        z = self._encode(crop[None].float())
+        return FaceLatent(z, self._decode(z, crop))
 
-    def reconstruct(self, face: torch.Tensor, state: FaceLatent = None) -> torch.Tensor:
-        "The face (3, H, W) as the network gives it back."
-        return (state or self.prepare(face)).reconstruction.clone()
+    def reconstruct(self, crop: torch.Tensor, state: FaceLatent = None) -> torch.Tensor:
+        "The crop (3, H, W) as the network gives it back."
+        return (state or self.prepare_crop(crop)).reconstruction.clone()
 
 # %% ../../nbs/24b_vae_method.ipynb #93db20ff
 @patch
@@ -102,7 +102,7 @@ def _decode(self:VAEInducer, z, face):
 def _learnt(self:VAEInducer):
     "The `EmotionVectors`; raises `VAEError` where nothing was learnt."
     if self.space is not None: return self.space
-    raise VAEError("This VAE has not learnt any emotions: call fit(faces, emotions, intensities, people) first.")
+    raise VAEError("This VAE has not learnt any emotions: call learn(faces, emotions, intensities, people) first.")
 
 @patch
 def latent(self:VAEInducer, emotion: str|Emotion) -> torch.Tensor:
@@ -111,16 +111,16 @@ def latent(self:VAEInducer, emotion: str|Emotion) -> torch.Tensor:
 
 # %% ../../nbs/24b_vae_method.ipynb #90ec8f54
 @patch
-def edit(self:VAEInducer,
-    face: torch.Tensor,                  # (3, H, W) in [-1, 1]
+def edit_crop(self:VAEInducer,
+    crop: torch.Tensor,                  # (3, H, W) in [-1, 1]
     emotion: str|Emotion|torch.Tensor,   # or a sum of `latent`s
     strength: float = 1.,
     state: FaceLatent = None,            # of `prepare`
 ) -> torch.Tensor:
-    "The face (3, H, W) in [-1, 1] with an emotion."
-    state = state or self.prepare(face)
-    if strength == 0: return self.reconstruct(face, state)
-    return self._decode(self._learnt().moved(state.z, emotion, strength), face)
+    "The crop (3, H, W) in [-1, 1] with an emotion."
+    state = state or self.prepare_crop(crop)
+    if strength == 0: return self.reconstruct(crop, state)
+    return self._decode(self._learnt().moved(state.z, emotion, strength), crop)
 
 # %% ../../nbs/24b_vae_method.ipynb #cafce2d4
 @patch
@@ -135,7 +135,7 @@ def encode(self:VAEInducer,
 
 # %% ../../nbs/24b_vae_method.ipynb #8b1e6c38
 @patch
-def fit(self:VAEInducer,
+def learn(self:VAEInducer,
     faces: torch.Tensor,           # (N, 3, H, W): people, each in several emotions
     emotions: Sequence[str],       # (N,) names
     intensities: Sequence[float],  # (N,)
@@ -188,12 +188,12 @@ def calibrate(self:VAEInducer,
 
     Returns the method."""
     morph = Morph()
-    score_fn = score_fn or movement_score(faces, lambda f, e: morph.edit(f, e, 1.2))
-    states = [self.prepare(f) for f in faces]
+    score_fn = score_fn or movement_score(faces, lambda f, e: morph.edit_crop(f, e, 1.2))
+    states = [self.prepare_crop(f) for f in faces]
     for name in progress_bar([get_emotion(e).name for e in emotions], "scales"):
         self.space.scales[name] = 1.
         def score(scale):
-            edits = [carried(f, t.reconstruction, self.edit(f, name, scale, t)) for f, t in zip(faces, states)]
+            edits = [carried(f, t.reconstruction, self.edit_crop(f, name, scale, t)) for f, t in zip(faces, states)]
             return float(score_fn(torch.stack(edits), name).mean())
         self.space.scales[name] = _scale_for(score, scales, full)
     return self
@@ -212,7 +212,7 @@ def learn_from_shards(
                        "(shard-22*) with `emotion-synth data faceworld`.")
     records = [data.records[i] for i in kept]
     emotions, intensities = [r["emotion"] for r in records], [r["intensity"] for r in records]
-    return VAEInducer(vae).fit(Faces(data, kept), emotions, intensities, people, **kwargs)
+    return VAEInducer(vae).learn(Faces(data, kept), emotions, intensities, people, **kwargs)
 
 # %% ../../nbs/24b_vae_method.ipynb #d3460884
 def parser() -> argparse.ArgumentParser:
