@@ -28,6 +28,10 @@ DATA = [
     ('FER+ labels', 'MIT', 'Barsoum et al. 2016; the FER2013 pictures only train judges and are never passed on'),
     ('Landmarks found by a detector', 'Apache-2.0',
      'face mesh with attention; only its points on the photos above, as labels'),
+    ('Action unit prototypes', 'facts from publications',
+     'Du, Tao & Martinez 2014, PNAS, table 1; Ekman, Friesen & Hager 2002, FACS Investigator\'s Guide'),
+    ('face-api networks, fetched on request, for measuring only', 'MIT; recognition net CC0 (dlib)',
+     'npm @vladmandic/face-api 1.7.15; not part of the package'),
     ('Astronaut photo', 'public domain', 'NASA, through scikit-image'),
 ]
 

@@ -51,7 +51,7 @@ class Method(OldMethod):
 
     A subclass defines `edit`, and the rest when it needs to. One that edits an aligned crop is a `CropMethod`."""
     name = None  # what it is registered as
-    # whether it can edit along a `Direction` (chapter 13); then its `direction(emotion)` gives the one of an emotion
+    # whether it can edit along a `Direction` (chapter 13a); then its `direction(emotion)` gives the one of an emotion
     supports_directions = False
     # of a method that cannot work as it comes: (names of the arguments of which it needs one, the sentence about it)
     needs = None
@@ -288,7 +288,7 @@ def get_method(
     return METHODS[info.name](**kw)
 
 # %% ../nbs/06_methods.ipynb #04ec75c8
-#: The method used when none is asked for: the best of the registry by the benchmark table of chapter 31.
+#: The method used when none is asked for: the best of the registry by the tables of chapters 42 and 42b.
 DEFAULT_METHOD = "morph"
 
 #: The method used for a direction when none is asked for: directions are changes inside a diffusion model, and the

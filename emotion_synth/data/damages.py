@@ -91,10 +91,10 @@ def _scaled(photo, points, k, **facts):
     matrix = np.array([[k, 0, (k - 1)/2], [0, k, (k - 1)/2]])
     return _warped(photo, points, matrix, (round(photo.shape[1]*k), round(photo.shape[0]*k)), scale=k, **facts)
 
-# %% ../../nbs/05b_damages.ipynb #ffa7788d
+# %% ../../nbs/05b_damages.ipynb #039b2da9
 def tiny(photo: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Damaged:
-    "A face in the distance: 22 px between the eyes."
-    return _scaled(photo, points, 22/_eye_distance(points))
+    "A face in the distance: 28 px between the eyes."
+    return _scaled(photo, points, 28/_eye_distance(points))
 
 def huge(photo: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Damaged:
     "24 megapixels: enlarged, with grain of its own."

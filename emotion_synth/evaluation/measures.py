@@ -143,14 +143,14 @@ def smile_distance(edited: np.ndarray, neutral: np.ndarray, smile: np.ndarray, f
     a, b, goal = (settled_landmarks(p, f)[:468] for p, f in ((edited, face), (neutral, face), (smile, None)))
     return float(np.linalg.norm(a - goal, axis=1).mean()/np.linalg.norm(b - goal, axis=1).mean())
 
-# %% ../../nbs/42a_measures.ipynb #53a46516
+# %% ../../nbs/42a_measures.ipynb #3d9eb526
 def _pixel_row(before, after, points):
     "What arithmetic says of the face: similarity, sharpness, and how much of the photo changed outside of it."
     area = face_area(points, before.shape)
     (x0, y0), (x1, y1) = np.argwhere(area).min(0)[::-1], np.argwhere(area).max(0)[::-1] + 1
     a, b = (p[y0:y1, x0:x1] for p in (before, after))
     small = min(b.shape[:2]) < 8
-    outside = ~(cv2.dilate(area.astype(np.uint8), np.ones((3, 3)), iterations=max(1, int(.15*(x1 - x0)))) > 0)
+    outside = cv2.distanceTransform((~area).astype(np.uint8), cv2.DIST_L2, 3) > .15*(x1 - x0)
     decibel = psnr(to_tensor(a), to_tensor(b))
     return dict(ssim=None if small else ssim(to_tensor(a), to_tensor(b)),
                 psnr=decibel if np.isfinite(decibel) else None,

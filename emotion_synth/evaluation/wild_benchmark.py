@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['STRENGTHS', 'TRIED', 'TRIED_PEOPLE', 'HUGE_PEOPLE', 'Task', 'plan', 'read_rows', 'measure_task', 'collect',
-           'real_row', 'by_person', 'judge_names', 'methods_of', 'method_table', 'judge_table', 'split_table',
-           'compare', 'ranks_alike', 'strength_table', 'confusion', 'as_csv', 'law_rows', 'refusals', 'smile_ratio',
-           'report', 'BenchmarkError', 'benchmark', 'write_report', 'main']
+           'real_row', 'by_person', 'judge_names', 'line_of_strength', 'methods_of', 'method_table', 'judge_table',
+           'split_table', 'compare', 'ranks_alike', 'strength_table', 'confusion', 'as_csv', 'law_rows', 'refusals',
+           'smile_ratio', 'report', 'BenchmarkError', 'benchmark', 'write_report', 'main']
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #9e59ab70
+# %% ../../nbs/42b_wild_benchmark.ipynb #a54bffa1
 import argparse
 import csv
 import io
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from ..data.datasets import image_files
@@ -32,7 +33,7 @@ from ..emotions import SIX
 from .committee import SEVEN, real_faces, recall
 from .laws import LOOKING, REPEATING, Case, judge_case, law_table
 from .measures import BASELINES, Judges, editing, face_at, look, measure_photo
-from .metrics import Table, bootstrap
+from .metrics import Table, bootstrap, linearity, pair_confusion
 from ..faces import FaceError, detect
 from ..images import ImageError, data_dir
 from ..method import find_method
@@ -121,7 +122,7 @@ def _numbers(row):
     if isinstance(row, (float, np.floating)): return round(float(row), 4)
     return row.item() if isinstance(row, np.generic) else row
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #ff39966b
+# %% ../../nbs/42b_wild_benchmark.ipynb #49966618
 def collect(
     methods: Sequence[str],  # names of the registry, or of `BASELINES`
     tasks: Sequence[Task],
@@ -131,7 +132,7 @@ def collect(
 ) -> list[dict]:
     "Measure methods on tasks; goes on where it stopped, and shares the work under `accelerate launch`."
     from accelerate import PartialState
-    state, out = PartialState(), Path(out)
+    state, out = PartialState(cpu=not torch.cuda.is_available()), Path(out)
     out.mkdir(parents=True, exist_ok=True)
     judges = judges or Judges.load()
     for method in methods:
@@ -181,7 +182,7 @@ def judge_names(rows: Iterable[dict]) -> list[str]:
     first = next((r for r in rows if "refused" not in r), {})
     return [k.removeprefix("says_") for k in first if k.startswith("says_")]
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #54220656
+# %% ../../nbs/42b_wild_benchmark.ipynb #43f40c91
 def _interval(values):
     mean, low, high = bootstrap(values)
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
@@ -189,6 +190,19 @@ def _interval(values):
 def _mean(rows, key):
     found = [r[key] for r in rows if r.get(key) is not None]
     return float(np.mean(found)) if found else None
+
+def line_of_strength(rows: Sequence[dict], method: str, judge: str="committee") -> np.ndarray:
+    """One number a person: the mean, over emotions, of the correlation of strength (0, .5, 1, 1.5) and what is judged.
+
+    Plain portraits only; at strength 0 it is the judge's reading of the photo itself."""
+    curves = {}
+    for r in _studio(rows):
+        if r["method"] == method and "refused" not in r:
+            curve = curves.setdefault((r["person"], r["emotion"]), {0.: r[f"p_{judge}"] - r[f"gain_{judge}"]})
+            curve[r["strength"]] = r[f"p_{judge}"]
+    lines = [dict(person=p, fit=linearity(sorted(c), [c[s] for s in sorted(c)]))
+             for (p, _), c in curves.items() if len(c) > 2]
+    return by_person(lines, lambda r: r["fit"])
 
 def _method_line(rows, method):
     own = _good(rows, method)
@@ -198,8 +212,12 @@ def _method_line(rows, method):
     line = dict(method=method)
     for name, part in (("studio", studio), ("wild", wild)):
         line[name] = _interval(by_person(part, _right("committee"))) if part else None
+    fits, natural = line_of_strength(rows, method), [r for r in own if r.get("natural") is not None]
+    twins = [dict(emotion=r["emotion"], judged=r["says_committee"]) for r in own]
     return line | dict(identity=_mean(own, "identity"), away=_mean(own, "away"),
-                       natural=_mean(own, "natural"), sharpness=_mean(own, "sharpness"),
+                       natural=_interval(by_person(natural, lambda r: r["natural"])) if natural else None,
+                       linear=_interval(fits) if len(fits) else None, mscr=pair_confusion(twins),
+                       sharpness=_mean(own, "sharpness"),
                        laws=float(np.mean([v["kept"] for v in laws])) if laws else None,
                        refused=sum("refused" in r for r in asked)/max(1, len(asked)), seconds=_mean(own, "seconds"))
 
@@ -213,7 +231,7 @@ def method_table(rows: Sequence[dict]) -> Table:
     "A line a method: right by the committee in studio and wild, identity, sharpness, laws kept, refused, seconds."
     return Table(_method_line(rows, m) for m in methods_of(rows))
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #e044ff52
+# %% ../../nbs/42b_wild_benchmark.ipynb #5c0cc1cb
 def judge_table(rows: Sequence[dict], real: dict | None=None) -> Table:
     "A line for each method, a column for each judge: share of wild edits at strength 1 read as asked for."
     names = judge_names(rows)
@@ -232,8 +250,8 @@ def split_table(
     "A line for each method, a column for each emotion or kind: share read as asked for at strength 1."
     good = _good(rows)
     names = list(SIX) if column == "emotion" else [k for k in KINDS if any(r["kind"] == k for r in good)]
-    first = [dict(method="real faces") | {e: real[judge].get(e) for e in SIX}] if real and column == "emotion" else []
-    table = Table(first)
+    has_real = column == "emotion" and judge in (real or {})
+    table = Table([dict(method="real faces") | {e: real[judge].get(e) for e in SIX}] if has_real else [])
     for m in methods_of(rows):
         own = [r for r in good if r["method"] == m]
         cells = {n: [_right(judge)(r) for r in own if r[column] == n] for n in names}

@@ -52,7 +52,7 @@ def _check_channels(backbone):
     latents = backbone.vae.config.latent_channels if backbone.vae is not None else None
     if latents and backbone.unet.config.in_channels != latents:
         raise BackboneError("The U-Net of this model sees the photo beside the noise, as InstructPix2Pix does, and "
-                            "cannot be walked back from a photo: use the method instruct-pix2pix with it.")
+                            "cannot invert a photo: use the method instruct-pix2pix with it.")
 
 def open_backbone(
     name: str = "face128", # of `Backbone.from_pretrained`

@@ -9,7 +9,6 @@ __all__ = ['Morph']
 from typing import Any
 
 import numpy as np
-import torch
 from fastcore.basics import patch
 
 from ..data.people import neutralising
@@ -73,15 +72,15 @@ def check(self: Morph, emotion: str|Emotion) -> None:
 
 # %% ../../nbs/14_morph.ipynb #20d06676
 @patch
-def prepare_crop(self: Morph, crop: torch.Tensor) -> Portrait:
+def prepare_crop(self: Morph, crop: "torch.Tensor") -> Portrait:
     "A `Portrait` of an aligned crop (3, H, W) in [-1, 1]; reusable for any emotion and strength."
     image = to_array(to_image(crop))
     points = landmarks(at_landmark_size(crop)) * (image.shape[0] / 128)
     return Portrait(image, points, eye_px=96)
 
 @patch
-def edit_crop(self: Morph, crop: torch.Tensor, emotion: str|Emotion, strength: float = 1.,
-              state: Portrait|None = None) -> torch.Tensor:
+def edit_crop(self: Morph, crop: "torch.Tensor", emotion: str|Emotion, strength: float = 1.,
+              state: Portrait|None = None) -> "torch.Tensor":
     "(3, H, W) in [-1, 1] with `emotion` at `strength`; `state` is what `prepare_crop` gave."
     if strength == 0: return self.reconstruct(crop)
     portrait = state or self.prepare_crop(crop)
