@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STRENGTHS', 'TRIED', 'TRIED_PEOPLE', 'HUGE_PEOPLE', 'Task', 'plan', 'read_rows', 'measure_task', 'collect',
-           'real_row', 'by_person', 'judge_names', 'line_of_strength', 'methods_of', 'method_table', 'judge_table',
+           'real_row', 'over_people', 'judge_names', 'strength_fits', 'methods_of', 'method_table', 'judge_table',
            'split_table', 'compare', 'ranks_alike', 'strength_table', 'confusion', 'as_csv', 'law_rows', 'refusals',
            'smile_ratio', 'report', 'BenchmarkError', 'benchmark', 'write_report', 'main']
 
@@ -153,7 +153,7 @@ def collect(
                 if editor: editor.forget()
     return read_rows(out)
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #fa5e486f
+# %% ../../nbs/42b_wild_benchmark.ipynb #45c6c3a8
 def real_row(judges: Judges, root: str | Path) -> dict:
     "Judge -> share of real faces of the six emotions that it reads right; `root` is the folder of FER+."
     x, truth = real_faces(root)
@@ -169,11 +169,14 @@ def _wild(rows): return [r for r in rows if r["kind"] != "plain"]
 
 def _studio(rows): return [r for r in rows if r["kind"] == "plain"]
 
-def by_person(rows: Iterable[dict], value: Any) -> np.ndarray:
-    "The mean of `value(row)` for each person, one number a person."
+def over_people(rows: Iterable[dict], value: Any) -> tuple[float, float, float]:
+    """The mean of `value(row)` over all rows, and its 95 % interval: people are drawn again, with all of their rows.
+
+    (A bootstrap of clusters; somebody with two edits weighs less than somebody with twenty.)"""
     groups = {}
     for r in rows: groups.setdefault(r["person"], []).append(float(value(r)))
-    return np.array([np.mean(v) for v in groups.values()])
+    sums = np.array([(sum(v), len(v)) for v in groups.values()])
+    return bootstrap(sums, statistic=lambda s: s[:, 0].sum()/s[:, 1].sum())
 
 def _right(judge): return lambda r: r[f"says_{judge}"] == r["emotion"]
 
@@ -182,17 +185,19 @@ def judge_names(rows: Iterable[dict]) -> list[str]:
     first = next((r for r in rows if "refused" not in r), {})
     return [k.removeprefix("says_") for k in first if k.startswith("says_")]
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #43f40c91
-def _interval(values):
-    mean, low, high = bootstrap(values)
+# %% ../../nbs/42b_wild_benchmark.ipynb #9aa6c3a5
+def _interval(rows, value):
+    "Mean and interval as they stand in a table; None without rows."
+    if not rows: return None
+    mean, low, high = over_people(rows, value)
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 def _mean(rows, key):
     found = [r[key] for r in rows if r.get(key) is not None]
     return float(np.mean(found)) if found else None
 
-def line_of_strength(rows: Sequence[dict], method: str, judge: str="committee") -> np.ndarray:
-    """One number a person: the mean, over emotions, of the correlation of strength (0, .5, 1, 1.5) and what is judged.
+def strength_fits(rows: Sequence[dict], method: str, judge: str="committee") -> list[dict]:
+    """Correlations (`fit`) of strength (0, .5, 1, 1.5) and what is judged, for each `person` and emotion.
 
     Plain portraits only; at strength 0 it is the judge's reading of the photo itself."""
     curves = {}
@@ -200,9 +205,8 @@ def line_of_strength(rows: Sequence[dict], method: str, judge: str="committee") 
         if r["method"] == method and "refused" not in r:
             curve = curves.setdefault((r["person"], r["emotion"]), {0.: r[f"p_{judge}"] - r[f"gain_{judge}"]})
             curve[r["strength"]] = r[f"p_{judge}"]
-    lines = [dict(person=p, fit=linearity(sorted(c), [c[s] for s in sorted(c)]))
-             for (p, _), c in curves.items() if len(c) > 2]
-    return by_person(lines, lambda r: r["fit"])
+    return [dict(person=p, fit=linearity(sorted(c), [c[s] for s in sorted(c)]))
+            for (p, _), c in curves.items() if len(c) > 2]
 
 def _method_line(rows, method):
     own = _good(rows, method)
@@ -211,12 +215,12 @@ def _method_line(rows, method):
     laws = [v for r in own for v in r.get("laws", ())]
     line = dict(method=method)
     for name, part in (("studio", studio), ("wild", wild)):
-        line[name] = _interval(by_person(part, _right("committee"))) if part else None
-    fits, natural = line_of_strength(rows, method), [r for r in own if r.get("natural") is not None]
+        line[name] = _interval(part, _right("committee"))
+    natural = [r for r in own if r.get("natural") is not None]
     twins = [dict(emotion=r["emotion"], judged=r["says_committee"]) for r in own]
     return line | dict(identity=_mean(own, "identity"), away=_mean(own, "away"),
-                       natural=_interval(by_person(natural, lambda r: r["natural"])) if natural else None,
-                       linear=_interval(fits) if len(fits) else None, mscr=pair_confusion(twins),
+                       natural=_interval(natural, lambda r: r["natural"]),
+                       linear=_interval(strength_fits(rows, method), lambda r: r["fit"]), mscr=pair_confusion(twins),
                        sharpness=_mean(own, "sharpness"),
                        laws=float(np.mean([v["kept"] for v in laws])) if laws else None,
                        refused=sum("refused" in r for r in asked)/max(1, len(asked)), seconds=_mean(own, "seconds"))
@@ -258,7 +262,7 @@ def split_table(
         table.append(dict(method=m) | {n: float(np.mean(v)) if v else None for n, v in cells.items()})
     return table
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #7373f71b
+# %% ../../nbs/42b_wild_benchmark.ipynb #dc6b5ab3
 def compare(rows: Sequence[dict], a: str, b: str, judge: str="committee", where: str="wild") -> dict:
     "How much more often `a` is read as asked for than `b`, on the same photos: mean and interval over people."
     pick = _wild if where == "wild" else _studio
@@ -266,7 +270,7 @@ def compare(rows: Sequence[dict], a: str, b: str, judge: str="committee", where:
     both = [dict(person=k[1], a=keyed[0][k], b=keyed[1][k]) for k in keyed[0] if k in keyed[1]]
     if not both: return dict(a=a, b=b, judge=judge, edits=0)
     right = _right(judge)
-    mean, low, high = bootstrap(by_person(both, lambda r: float(right(r["a"])) - float(right(r["b"]))))
+    mean, low, high = over_people(both, lambda r: float(right(r["a"])) - float(right(r["b"])))
     return dict(a=a, b=b, judge=judge, edits=len(both), difference=mean, low=low, high=high)
 
 def ranks_alike(rows: Sequence[dict], one: str="committee", other: str="face-api") -> float | None:
