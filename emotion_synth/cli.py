@@ -251,8 +251,8 @@ def benchmark(options: argparse.Namespace) -> None:
     "`emotion-synth benchmark`"
     if options.people and not Path(options.people).is_dir():
         raise UsageError(f"There is no folder '{options.people}': --people is a folder of portraits.")
-    from emotion_synth.evaluation.wild_benchmark import benchmark
-    found = benchmark(options.methods, options.out, options.wild, options.count, options.people)
+    from emotion_synth.evaluation import wild_benchmark
+    found = wild_benchmark.benchmark(options.methods, options.out, options.wild, options.count, options.people)
     columns = ("method", "studio", "wild", "identity", "laws", "refused", "seconds")
     for row in found["methods"]:
         print("  ".join(f"{c} {row[c]:.2f}" if isinstance(row[c], float) else f"{c} {row[c]}" for c in columns))

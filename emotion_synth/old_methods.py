@@ -42,6 +42,7 @@ def takes_crops_too(
     "A decorator: the same, and a call with a crop (3, H, W), as the last release had it, still works."
     @wraps(call)
     def either(self, *args, **kwargs):
+        "The call itself for a photo; for a crop what it was in the last release."
         if is_crop(kwargs.get("face")): args = (kwargs.pop("face"), *args)
         if not args or not is_crop(args[0]): return call(self, *args, **kwargs)
         if old is not None: return old(self, *args, **kwargs)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'SMILES', 'KINDS', 'COVERED', 'WildPerson', 'wild_people', 'sample_people', 'WildError', 'WildPhoto',
-           'wild_photo', 'wild_set', 'face_view', 'contact_sheet', 'write_wild', 'build_wild']
+           'check_kinds', 'wild_photo', 'some_people', 'wild_set', 'face_view', 'contact_sheet', 'photo_place',
+           'write_wild', 'build_wild']
 
 # %% ../../nbs/05c_wild.ipynb #5ea83bee
 import io
@@ -119,7 +120,7 @@ KINDS = {"plain": _plain, "smiling": _smiling, "beside": _beside} | {
 #: The kinds in which something lies before the face.
 COVERED = ("hand", "glasses", "microphone", "mask", "hair", "beside")
 
-# %% ../../nbs/05c_wild.ipynb #0eed4d93
+# %% ../../nbs/05c_wild.ipynb #cb995ec0
 class WildError(ValueError): "A wild set cannot be made; the message says why."
 
 @dataclass(frozen=True)
@@ -134,12 +135,24 @@ class WildPhoto:
         "Such as `hand/london/002`."
         return f"{self.kind}/{self.person.name}"
 
+def check_kinds(kinds: Sequence[str] | None) -> list[str]:
+    "The kinds, all of them for None; `WildError` for an unknown one."
+    for kind in kinds or ():
+        if kind not in KINDS: raise WildError(f"'{kind}' is not a kind of the wild set: there are {', '.join(KINDS)}.")
+    return list(KINDS if kinds is None else kinds)
+
 def wild_photo(kind: str, person: WildPerson) -> WildPhoto | None:
     "One photo, always the same; None where the person has none of this kind. `WildError` for an unknown kind."
-    if kind not in KINDS: raise WildError(f"'{kind}' is not a kind of the wild set: there are {', '.join(KINDS)}.")
+    check_kinds([kind])
     try: made = KINDS[kind](person, _random(kind, person.name))
     except FaceError: return None
     return None if made is None else WildPhoto(kind, person, made)
+
+def some_people(part: str, folder: str | Path | None) -> list[WildPerson]:
+    "The same as `wild_people`; `WildError` where there are none."
+    if found := wild_people(part, folder): return found
+    raise WildError("There are no validation portraits: fetch them with `emotion-synth data faceworld`, "
+                    "or name the folder that holds london/ and faker/.")
 
 def wild_set(
     kinds: Sequence[str] | None=None, # default: all
@@ -148,12 +161,8 @@ def wild_set(
     folder: str | Path | None=None,   # that holds the sets; default `data_dir()`
 ) -> Iterator[WildPhoto]:
     "The photos of the wild set, kind by kind; `WildError` for an unknown kind or where there are no people."
-    found = wild_people(part, folder)
-    if not found:
-        raise WildError("There are no validation portraits: fetch them with `emotion-synth data "
-                        "faceworld`, "
-                        "or name the folder that holds london/ and faker/.")
-    for kind in KINDS if kinds is None else kinds:
+    found = some_people(part, folder)
+    for kind in check_kinds(kinds):
         made = (wild_photo(kind, p) for p in found)
         for _, photo in zip(range(people), (m for m in made if m is not None)): yield photo
 
@@ -175,27 +184,30 @@ def contact_sheet(photos: Sequence[WildPhoto], cell: int=96) -> Image.Image:
     for photo in photos: rows.setdefault(photo.kind, []).append(face_view(photo))
     return show_sheet(rows.values(), row_titles=list(rows), cell=cell)
 
-# %% ../../nbs/05c_wild.ipynb #f6561f59
+# %% ../../nbs/05c_wild.ipynb #2889b312
 def _png(array):
     "A picture as PNG bytes."
     data = io.BytesIO()
     Image.fromarray(array).save(data, "PNG")
     return data.getvalue()
 
+def photo_place(kind: str, person: WildPerson, out: str | Path) -> Path:
+    "Where a photo is written: OUT/KIND/PERSON.png."
+    return Path(out)/kind/f"{person.name.replace('/', '-')}.png"
+
 def write_wild(photo: WildPhoto, out: str | Path) -> Path:
     "Write KIND/PERSON.png, PERSON.mask.png of what lies before the face, and last PERSON.json; gives the photo's path."
-    folder = Path(out)/photo.kind
-    folder.mkdir(parents=True, exist_ok=True)
-    name, made = photo.person.name.replace("/", "-"), photo.made
-    write_atomic(folder/f"{name}.png", _png(made.photo))
-    if made.hidden is not None: write_atomic(folder/f"{name}.mask.png", _png(np.uint8(made.hidden)*255))
+    place, made = photo_place(photo.kind, photo.person, out), photo.made
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(place, _png(made.photo))
+    if made.hidden is not None: write_atomic(place.with_suffix(".mask.png"), _png(np.uint8(made.hidden)*255))
     truth = dict(kind=photo.kind, person=photo.person.name, part=photo.person.part, facts=made.facts,
                  matrix=None if made.matrix is None else made.matrix.round(4).tolist(),
                  landmarks=made.points.round(2).tolist())
-    write_atomic(folder/f"{name}.json", (json.dumps(truth) + "\n").encode())
-    return folder/f"{name}.png"
+    write_atomic(place.with_suffix(".json"), (json.dumps(truth) + "\n").encode())
+    return place
 
-# %% ../../nbs/05c_wild.ipynb #129b7cf9
+# %% ../../nbs/05c_wild.ipynb #580a7690
 def build_wild(
     out: str | Path,
     kinds: Sequence[str] | None=None, # default: all
@@ -204,11 +216,15 @@ def build_wild(
     folder: str | Path | None=None,   # that holds the sets; default `data_dir()`
 ) -> int:
     "Write a wild set; what is there already stays. Returns how many photos were written. `WildError` as `wild_set`."
-    written = 0
-    if unknown := [k for k in kinds or () if k not in KINDS]: wild_photo(unknown[0], None)
-    for kind in KINDS if kinds is None else kinds:
-        for photo in tqdm(wild_set([kind], people, part, folder), desc=kind, total=people, delay=2):
-            if (Path(out)/photo.kind/f"{photo.person.name.replace('/', '-')}.json").exists(): continue
-            write_wild(photo, out)
-            written += 1
+    found, written = some_people(part, folder), 0
+    for kind in check_kinds(kinds):
+        there = 0
+        for person in tqdm(found, desc=kind, delay=2):
+            if there == people: break
+            if not photo_place(kind, person, out).with_suffix(".json").exists():
+                photo = wild_photo(kind, person)
+                if photo is None: continue
+                write_wild(photo, out)
+                written += 1
+            there += 1
     return written

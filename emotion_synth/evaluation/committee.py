@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MEMBERS', 'SEVEN', 'COMMITTEE_WEIGHTS', 'edges', 'EdgeNet', 'mix_pairs', 'recall_report', 'train_member',
-           'PhotoJudge', 'CropJudge', 'Committee', 'member', 'default_committee', 'real_faces', 'recall', 'main']
+           'PhotoJudge', 'tight_crops', 'CropJudge', 'Committee', 'member', 'default_committee', 'real_faces', 'recall',
+           'main']
 
-# %% ../../nbs/09a_committee.ipynb #ce043686
+# %% ../../nbs/09a_committee.ipynb #e100bc98
 import argparse
 import json
 from collections.abc import Sequence
@@ -20,10 +21,10 @@ from torch import nn
 
 import emotion_synth
 from ..data.datasets import BASIC, class_weights, ferplus_arrays
-from emotion_synth.evaluation.judge_training import (
-    augment, channels_last, half_precision, save_atomic, soft_cross_entropy, temperature, train_for,
-    write_text)
-from .judges import EmotionJudge, JudgeNet, emotion_data, judge_logits, standardise
+from .judge_training import (
+    augment, channels_last, soft_cross_entropy, temperature, train_for)
+from .judges import (
+    EmotionJudge, JudgeNet, emotion_data, judge_logits, save_emotion_judge, standardise)
 from ..faces import Face, crop_face, face_alignment
 
 # %% ../../nbs/09a_committee.ipynb #0eca9e88
@@ -78,7 +79,7 @@ def recall_report(net: nn.Module, x: torch.Tensor, labels: torch.Tensor, clear: 
     each = [right[truth == k].mean().item() for k in truth.unique()]
     return dict(majority=round(right.mean().item(), 4), recall=round(sum(each)/len(each), 4))
 
-# %% ../../nbs/09a_committee.ipynb #c5c5ea61
+# %% ../../nbs/09a_committee.ipynb #44d79e1a
 def train_member(
     name: str,         # one of `MEMBERS`
     root: str | Path,  # folder of FER+ (see `ferplus_arrays`)
@@ -103,11 +104,7 @@ def train_member(
     ema, log = train_for(net, minutes, batch_loss, report=report)
     fit = temperature(judge_logits(ema, data["calibration"][0]), data["calibration"][1])
     prior = (weights[:, None]*data["train"][1]).sum(0)
-    config = dict(classes=list(BASIC), temperature=round(fit, 4), prior=[round(float(p), 5) for p in prior/prior.sum()],
-                  log=log)
-    save_atomic(half_precision(ema), Path(out)/f"{name}.safetensors")
-    write_text(json.dumps(config, indent=1), Path(out)/f"{name}.json")
-    return config
+    return save_emotion_judge(ema, out, fit, prior, log, name)
 
 # %% ../../nbs/09a_committee.ipynb #7dd190d3
 #: The seven faces that all judges know: those of FER+ without contempt, which most nets were not taught.
@@ -128,7 +125,12 @@ class PhotoJudge:
         "Probabilities (N, 7) of FER+ pictures (N, 1, 48, 48) in [-1, 1]."
         raise NotImplementedError
 
-# %% ../../nbs/09a_committee.ipynb #94bc1dfe
+# %% ../../nbs/09a_committee.ipynb #b3b5bdd0
+def tight_crops(photos: Sequence[np.ndarray], face: Face) -> torch.Tensor:
+    "Tight crops (N, 3, 128, 128) in [-1, 1] of photos (H, W, 3) uint8 that have their face in one place."
+    view = face_alignment(face)
+    return torch.stack([crop_face(p, view) for p in photos])
+
 class CropJudge(PhotoJudge):
     "A net for gray 48 px faces, behind the protocol: our own judge, or a member of the committee."
     def __init__(self, name: str, judge: EmotionJudge):
@@ -137,8 +139,11 @@ class CropJudge(PhotoJudge):
 
     def read(self, photos: Sequence[np.ndarray], face: Face) -> torch.Tensor:
         "Probabilities (N, 7); the face is cut out as tight as everywhere in this library."
-        view = face_alignment(face)
-        return self._seven(self.judge(torch.stack([crop_face(p, view) for p in photos])))
+        return self.read_crops(tight_crops(photos, face))
+
+    def read_crops(self, crops: torch.Tensor) -> torch.Tensor:
+        "Probabilities (N, 7) of tight crops (N, 3, S, S) in [-1, 1]."
+        return self._seven(self.judge(crops))
 
     def read_fer(self, faces: torch.Tensor) -> torch.Tensor:
         "Probabilities (N, 7) of FER+ pictures (N, 1, 48, 48) in [-1, 1]."
@@ -147,35 +152,42 @@ class CropJudge(PhotoJudge):
     def _seven(self, p):
         return p[:, self.order]/p[:, self.order].sum(1, keepdim=True).clamp(min=1e-9)
 
-# %% ../../nbs/09a_committee.ipynb #b65bb8fd
+# %% ../../nbs/09a_committee.ipynb #b89aae3f
 class Committee(PhotoJudge):
-    "Several judges, and the mean of what they say."
+    "Several judges of crops, and the mean of what they say."
     name = "committee"
 
-    def __init__(self, judges: Sequence[PhotoJudge]): self.judges = list(judges)
+    def __init__(self, judges: Sequence[CropJudge]): self.judges = list(judges)
 
-    def each(self, photos: Sequence[np.ndarray], face: Face) -> dict[str, torch.Tensor]:
-        "Name -> probabilities (N, 7), of every member."
-        return {j.name: j.read(photos, face) for j in self.judges}
+    def _with_mean(self, said):
+        "What members say, by name, with their mean before them."
+        return {self.name: torch.stack(list(said.values())).mean(0)} | said
+
+    def each(self, crops: torch.Tensor) -> dict[str, torch.Tensor]:
+        "Name -> probabilities (N, 7) of tight crops (N, 3, S, S): of the committee, then of every member."
+        return self._with_mean({j.name: j.read_crops(crops) for j in self.judges})
+
+    def each_fer(self, faces: torch.Tensor) -> dict[str, torch.Tensor]:
+        "The same of FER+ pictures (N, 1, 48, 48) in [-1, 1]."
+        return self._with_mean({j.name: j.read_fer(faces) for j in self.judges})
 
     def read(self, photos: Sequence[np.ndarray], face: Face) -> torch.Tensor:
         "Probabilities (N, 7)."
-        return torch.stack(list(self.each(photos, face).values())).mean(0)
+        return self.each(tight_crops(photos, face))[self.name]
 
     def read_fer(self, faces: torch.Tensor) -> torch.Tensor:
         "Probabilities (N, 7) of FER+ pictures (N, 1, 48, 48) in [-1, 1]."
-        return torch.stack([j.read_fer(faces) for j in self.judges]).mean(0)
+        return self.each_fer(faces)[self.name]
 
-# %% ../../nbs/09a_committee.ipynb #4ee6e725
-#: The folder of the embedded members.
+# %% ../../nbs/09a_committee.ipynb #de29f03e
+#: The folder of the embedded members, and of the small networks of chapters 09b and 41.
 COMMITTEE_WEIGHTS = Path(emotion_synth.__file__).parent/"weights"/"committee"
 
 def member(name: str, folder: str | Path | None=None) -> CropJudge:
     "A member with its weights; `FileNotFoundError` where there are none, ValueError for an unknown name."
     if name not in MEMBERS: raise ValueError(f"'{name}' is not a member: there are {', '.join(MEMBERS)}.")
     folder, net = Path(folder or COMMITTEE_WEIGHTS), MEMBERS[name][0]()
-    weights = load_file(folder/f"{name}.safetensors")
-    net.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in weights.items()})
+    net.load_state_dict(load_file(folder/f"{name}.safetensors"))
     return CropJudge(name, EmotionJudge(net, **json.loads((folder/f"{name}.json").read_text())))
 
 # %% ../../nbs/09a_committee.ipynb #b4b47f72

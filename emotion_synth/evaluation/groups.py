@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TONES', 'typology_angle', 'tone', 'london_people', 'group_tasks', 'groups_of', 'group_table', 'worst_group']
 
-# %% ../../nbs/42c_groups.ipynb #62aa72ea
+# %% ../../nbs/42c_groups.ipynb #93acb9cc
 import csv
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..data.wild import WildPerson
 from ..emotions import SIX
 from .metrics import Table
 from .wild_benchmark import Task
+from ..geometry.landmarks import photo_landmarks
 from ..images import data_dir, rgb_array
 
 # %% ../../nbs/42c_groups.ipynb #a8f44082
@@ -42,7 +43,7 @@ def tone(angle: float) -> str:
     "The name of a typology angle, one of `TONES`."
     return next(name for name, least in TONES if angle >= least)
 
-# %% ../../nbs/42c_groups.ipynb #7fc256d3
+# %% ../../nbs/42c_groups.ipynb #5c29168a
 def london_people(folder: str | Path | None=None) -> list[WildPerson]:
     "All people of the London set, for comparisons between groups only; empty where it is not at hand."
     def person(path): return WildPerson(f"london/{path.stem}", path, path.parent.parent/"smile"/path.name, "open")
@@ -56,7 +57,6 @@ def groups_of(folder: str | Path | None=None) -> dict[str, dict[str, str]]:
     """Person (`london/002`) -> what is known: age, gender, ethnicity, as the set's table has them, and skin tone.
 
     Empty where the set is not at hand."""
-    from emotion_synth.geometry.landmarks import photo_landmarks
     root, found = folder or data_dir(), {}
     if not london_people(folder): return found
     for row in csv.DictReader((Path(root)/"london"/"info.csv").read_text().splitlines()):

@@ -193,12 +193,13 @@ def save_emotion_judge(
     temperature: float,   # see `temperature`
     prior: torch.Tensor,  # (8,), see `even_logits`
     log: list,            # reports of the training
-) -> dict:                # what emotion.json says
-    "Write emotion.safetensors (fp16) and emotion.json."
+    name: str="emotion",  # of the files
+) -> dict:                # what NAME.json says
+    "Write NAME.safetensors (fp16) and NAME.json."
     prior = [round(float(p), 5) for p in prior/prior.sum()]
     config = dict(classes=list(BASIC), temperature=round(temperature, 4), prior=prior, frame=list(FER_FRAME), log=log)
-    save_atomic(half_precision(net), Path(out)/"emotion.safetensors")
-    write_text(json.dumps(config, indent=1), Path(out)/"emotion.json")
+    save_atomic(half_precision(net), Path(out)/f"{name}.safetensors")
+    write_text(json.dumps(config, indent=1), Path(out)/f"{name}.json")
     return config
 
 # %% ../../nbs/08a_judges.ipynb #2d5c730b
@@ -214,8 +215,7 @@ def _weights(folder, name):
 
 def _load(net, path):
     "The network with the weights of a file, in float32."
-    weights = {k: v.float() if v.dtype == torch.float16 else v for k, v in load_file(path).items()}
-    net.load_state_dict(weights)
+    net.load_state_dict(load_file(path))
     return net
 
 # %% ../../nbs/08a_judges.ipynb #2f216639

