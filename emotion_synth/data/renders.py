@@ -61,6 +61,8 @@ def _read_heads(paths, progress):
     return arrays | dict(eye_triangles=eye_triangles, names=np.array([path.stem for path in paths]))
 
 # %% ../../nbs/03h_rendered_people.ipynb #4bc1b2f9
+def _is_held(name): return any(v in name for v in VALID_HEADS) and not name.startswith("X_")
+
 @dataclass
 class HeadSet:
     "All heads in one vertex order; lengths in metres, measured from the middle between the eyes."
@@ -81,7 +83,7 @@ class HeadSet:
         split: str,  # "train" or "valid"
     ) -> np.ndarray:
         "Indices of the heads of a split."
-        held = np.array([any(v in n for v in VALID_HEADS) and not n.startswith("X_") for n in self.names])
+        held = np.array([_is_held(n) for n in self.names])
         return np.where(held if split == "valid" else ~held)[0]
 
     @classmethod
@@ -89,6 +91,7 @@ class HeadSet:
         folder: str|Path,               # with the `.glb` files; not used where `cache_file` exists
         cache_file: str|Path = None,    # npz in which the arrays are kept for the next time
         progress: Callable = tqdm,      # wraps the list of files
+        valid_only: bool = False,       # leave out the training heads but the first, which gives the vertex order
     ) -> "HeadSet":
         "All heads of a folder. Raises `FileNotFoundError` where there are none."
         if cache_file and Path(cache_file).exists(): return cls(**np.load(cache_file, allow_pickle=False))
@@ -96,6 +99,7 @@ class HeadSet:
         if not paths:
             raise FileNotFoundError(f"No .glb heads in {folder}: download the VALID avatars first "
                                     "(the `_Casual` files).")
+        if valid_only: paths = paths[:1] + [p for p in paths[1:] if _is_held(p.stem)]
         arrays = _read_heads(paths, progress)
         if cache_file: _write_arrays(cache_file, arrays)
         return cls(**arrays)

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'ALL_UNITS', 'PROTOTYPES', 'unit_levels', 'random_actions', 'render_units', 'settle', 'small_landmarks',
-           'UnitNet', 'train_units', 'prototype_scores', 'UnitJudge', 'main']
+           'UnitNet', 'train_units', 'prototype_scores', 'moved_levels', 'UnitJudge', 'main', 'unit_error',
+           'RenderPair', 'render_pairs', 'levels_error', 'known_heads']
 
 # %% ../../nbs/09b_action_units.ipynb #b0dee4a1
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,11 +22,11 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from ..data.renders import HeadSet, blend_head, random_view, render_head
+from ..data.renders import HeadSet, View, blend_head, random_background, random_view, render_head
 from ..emotions import SIX
 from .committee import COMMITTEE_WEIGHTS, SEVEN
 from .judge_training import half_precision, save_atomic, write_text
-from ..faces import FACE_SIZE, Face
+from ..faces import FACE_SIZE, Face, FaceError, detect, pick
 from ..geometry.head import statistical_head
 from ..geometry.landmarks import landmarks, photo_landmarks
 from ..geometry.pose import parted_lips
@@ -168,6 +170,11 @@ def prototype_scores(levels: torch.Tensor) -> torch.Tensor:
         scores.append(fits.max(1).values)
     return torch.stack(scores, 1)
 
+# %% ../../nbs/09b_action_units.ipynb #b50e0f1c
+def moved_levels(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    "What has moved since, (N, 17) in [0, 1], of levels (N, 17) before and after: 1 is all that was left to move."
+    return ((after - before)/(1 - before).clamp(min=.3)).clamp(0, 1)
+
 # %% ../../nbs/09b_action_units.ipynb #7d54f79f
 class UnitJudge:
     "Which action units an edit has moved, and the emotion that they belong to. For measuring only."
@@ -189,8 +196,7 @@ class UnitJudge:
 
     def from_change(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
         "Probabilities (N, 7) in the order of `SEVEN`, of levels (N, 17) before and after: what has moved since."
-        moved = ((after - before)/(1 - before).clamp(min=.3)).clamp(0, 1)
-        return (prototype_scores(moved)/2).softmax(1)
+        return (prototype_scores(moved_levels(before, after))/2).softmax(1)
 
 # %% ../../nbs/09b_action_units.ipynb #21b9f7cf
 def main(argv: Sequence[str] | None=None) -> None:
@@ -212,3 +218,57 @@ def main(argv: Sequence[str] | None=None) -> None:
 # %% ../../nbs/09b_action_units.ipynb #7f6cf0e2
 #| eval: false
 if __name__ == "__main__": main()
+
+# %% ../../nbs/09b_action_units.ipynb #15ae5878
+def unit_error(moved: torch.Tensor, emotion: str) -> float:
+    "Mean absolute difference in [0, 1] between moved levels (17,) and the nearest prototype of an emotion of `SEVEN`."
+    wanted = torch.tensor([[p.get(u, 0.) for u in ALL_UNITS] for p in PROTOTYPES[emotion]])
+    return float((moved - wanted).abs().mean(1).min())
+
+# %% ../../nbs/09b_action_units.ipynb #fd70de79
+@dataclass(frozen=True, eq=False)
+class RenderPair:
+    "A rendered person at rest and with an emotion, whose movements are known."
+    emotion: str
+    rest: np.ndarray    # (S, S, 3) uint8
+    shown: np.ndarray   # (S, S, 3) uint8
+    points: np.ndarray  # (478, 2) true landmarks at rest
+    face: Face          # that the detector finds at rest
+    moved: torch.Tensor # (17,) what has moved, in [0, 1]
+
+def render_pairs(
+    heads: HeadSet,
+    people: int=2,                # of the heads kept for validation
+    emotions: Sequence[str]=SIX,
+    seed: int=0,
+    size: int=320,                # side of a picture in px; the face fills half of it
+) -> list[RenderPair]:
+    "Every emotion for every person; who is not found by the face detector is left out."
+    rng, pairs = np.random.default_rng(seed), []
+    for _ in range(people):
+        person = blend_head(heads, rng, "valid")
+        view = View(background=random_background(rng), jitter=(0, 0, .6))
+        rest, points = render_head(person, {}, view, size)
+        try: face = pick(detect(rest))
+        except FaceError: continue
+        still = torch.from_numpy(unit_levels({}, points))
+        for emotion in emotions:
+            actions = recipe(emotion)
+            shown, at = render_head(person, actions, view, size)
+            moved = moved_levels(still, torch.from_numpy(unit_levels(actions, at)))
+            pairs.append(RenderPair(emotion, rest, shown, points, face, moved))
+    return pairs
+
+def levels_error(judge: UnitJudge, pair: RenderPair, picture: np.ndarray) -> float:
+    """Mean absolute difference in [0, 1] over the 17 units: what has moved in a picture, and what moves in the render.
+
+    picture: (S, S, 3) uint8, such as `pair.shown` (the judge's own error) or an edit of `pair.rest`."""
+    before, after = judge.look(pair.rest, pair.face), judge.look(picture, pair.face)
+    return float((moved_levels(before, after) - pair.moved).abs().mean())
+
+def known_heads(
+    folder: str | Path | None, # with the .glb heads; None where they are not at hand
+) -> HeadSet | None:
+    "The heads that are kept for validation; None where there are none."
+    there = folder is not None and any(Path(folder).glob("*.glb"))
+    return HeadSet.load(folder, progress=lambda paths, desc: paths, valid_only=True) if there else None

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EditFunction', 'LOOKING', 'REPEATING', 'Verdict', 'Case', 'change', 'face_area', 'face_of', 'grey_stays_grey',
            'range_is_kept', 'grain_is_kept', 'cover_stays', 'background', 'background_stays', 'turned_is_same',
-           'mirrored_is_same', 'size_does_not_matter', 'no_lips_inside', 'nothing_is_nothing', 'judge_case',
-           'law_table']
+           'mirrored_is_same', 'size_does_not_matter', 'half_size_does_not_matter', 'no_lips_inside',
+           'nothing_is_nothing', 'edit_of_edit_starts_at_photo', 'judge_case', 'law_table']
 
 # %% ../../nbs/09d_laws.ipynb #d7322e08
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ from ..geometry.landmarks import photo_landmarks
 
 # %% ../../nbs/09d_laws.ipynb #1fa9fc6a
 #: (photo (H, W, 3) uint8, landmarks (478, 2) of the face that is meant, emotion, strength) -> edited photo, like it.
-#: Raises `FaceError` where it refuses.
+#: Raises `FaceError` where it refuses. It may have an attribute `again`, see `edit_of_edit_starts_at_photo`.
 EditFunction = Callable[[np.ndarray, np.ndarray, Any, float], np.ndarray]
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Case:
     emotion: str
     strength: float
     after: np.ndarray # (H, W, 3) uint8
+    found: np.ndarray | None = None # (478, 2) landmarks in the edit, where they are known already
 
     @property
     def before(self) -> np.ndarray:
@@ -175,6 +176,16 @@ def size_does_not_matter(case: Case, limit: float=.6) -> Verdict | None:
     edited, same = (cv2.resize(x, (w, h), interpolation=cv2.INTER_AREA) for x in (edited, large))
     return case.verdict("size does not matter", _unlike(case, edited, same), limit)
 
+def half_size_does_not_matter(case: Case, limit: float=.6) -> Verdict | None:
+    "How unlike the edit of the photo, made small, is to that of the small photo; None for eyes under 40 px apart."
+    if np.linalg.norm(case.points[473] - case.points[468]) < 40: return None
+    size, points = tuple(n//2 for n in case.before.shape[1::-1]), (case.points + .5)/2 - .5
+    before, after = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (case.before, case.after))
+    edited, face = case.edit(before, points, case.emotion, case.strength), _grown(face_area(points, before.shape), 2)
+    first, second = (x[face].astype(np.float32) - before[face] for x in (after, edited))
+    unlike = np.abs(first - second).mean()/max(np.abs(first).mean(), .5)
+    return case.verdict("half the size does not matter", unlike, limit)
+
 # %% ../../nbs/09d_laws.ipynb #5506eee2
 def _polygon(points, shape):
     area = np.zeros(shape[:2], np.uint8)
@@ -193,7 +204,7 @@ def no_lips_inside(case: Case, limit: float=.2) -> Verdict | None:
 
     None for openings under 40 pixels, and for photos without colour."""
     if np.ptp(case.before.astype(int), -1).mean() < 4: return None
-    found = photo_landmarks(case.after, face_of(case.points))
+    found = photo_landmarks(case.after, face_of(case.points)) if case.found is None else case.found
     inside = _opening(found, case.after.shape)
     if inside.sum() < 40: return None
     lips = _polygon(case.points[list(_OUTER_LIPS)], case.before.shape) & ~_opening(case.points, case.before.shape)
@@ -210,11 +221,23 @@ def nothing_is_nothing(case: Case, limit: float=0) -> Verdict:
     same = case.edit(case.before, case.points, case.emotion, 0.)
     return case.verdict("nothing is nothing", change(case.before, same).max(), limit)
 
+def edit_of_edit_starts_at_photo(case: Case, limit: float=1) -> Verdict | None:
+    """Largest difference, in grey levels, that an earlier edit with another emotion makes.
+
+    Asks the edit function's `again(photo, points, emotions, strength)`, which makes one edit after the other, each of
+    the edit before, and gives the last; None for functions that have none."""
+    again = getattr(case.edit, "again", None)
+    if again is None: return None
+    first = "joy" if str(case.emotion) == "surprise" else "surprise"
+    last = again(case.before, case.points, (first, case.emotion), case.strength)
+    return case.verdict("an edit of an edit starts at the photo", change(case.after, last).max(), limit)
+
 # %% ../../nbs/09d_laws.ipynb #daa50297
 #: The laws that look at one edit.
 LOOKING = (grey_stays_grey, range_is_kept, grain_is_kept, cover_stays, background_stays, no_lips_inside)
 #: The laws that edit once more.
-REPEATING = (turned_is_same, mirrored_is_same, size_does_not_matter, nothing_is_nothing)
+REPEATING = (turned_is_same, mirrored_is_same, size_does_not_matter, half_size_does_not_matter, nothing_is_nothing,
+             edit_of_edit_starts_at_photo)
 
 def judge_case(case: Case, laws: Sequence[Callable]=LOOKING) -> list[Verdict]:
     "What some laws say of an edit; a law whose own edit is refused says nothing."
