@@ -81,9 +81,9 @@ def cells(notebook, kind='code'):
 
 NOTEBOOKS = sorted(p for p in (ROOT/'nbs').glob('[0-9]*.ipynb'))
 
-#: (chapter, module) that look upwards: 43 measures the whole command, from the start of Python to the saved file; 00c
-#: shows that old methods still work, which only the protocol above it can.
-UPWARDS = {('43_speed', 'emotion_synth.cli'), ('00c_old_methods', 'emotion_synth.method')}
+#: (chapter, module) that look upwards: 42aa measures the whole command, from the start of Python to the saved file;
+#: 00c shows that old methods still work, which only the protocol above it can.
+UPWARDS = {('42aa_one_process', 'emotion_synth.cli'), ('00c_old_methods', 'emotion_synth.method')}
 
 def test_lesson_cells_look_downwards():
     floors = {module_name(p): floor(p) for p in MODULES}

@@ -4,36 +4,34 @@
 
 # %% auto #0
 __all__ = ['STRENGTHS', 'TRIED', 'TRIED_PEOPLE', 'HUGE_PEOPLE', 'Task', 'plan', 'read_rows', 'measure_task', 'collect',
-           'real_row', 'over_people', 'judge_names', 'strength_fits', 'methods_of', 'method_table', 'judge_table',
-           'split_table', 'compare', 'ranks_alike', 'strength_table', 'confusion', 'as_csv', 'law_rows', 'refusals',
-           'smile_ratio', 'report', 'BenchmarkError', 'benchmark', 'write_report', 'main']
+           'read_once', 'measure_once', 'BenchmarkError', 'benchmark', 'write_report', 'main']
 
 # %% ../../nbs/42b_wild_benchmark.ipynb #2b6cb263
 import argparse
-import csv
-import io
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from ..data.datasets import image_files
-from ..data.wild import KINDS, WildPerson, check_kinds, wild_people, wild_photo
+from ..data.wild import WildPerson, check_kinds, wild_people, wild_photo
 from ..editor import Editor
 from ..emotions import SIX
-from .committee import SEVEN, real_faces, recall
-from .laws import LOOKING, REPEATING, Case, judge_case, law_table
-from .measures import BASELINES, Judges, editing, face_at, look, measure_photo
-from .metrics import Table, bootstrap, linearity, pair_confusion
+from .action_units import known_heads, render_pairs
+from .features import real_distances
+from .laws import LOOKING, REPEATING, Case, judge_case
+from .measures import (
+    BASELINES, Judges, editing, face_at, look, measure_photo, render_error)
+from .metrics import Table
+from .one_process import peak_memory
+from .wild_tables import as_csv, real_row, report, rounded
 from ..faces import FaceError, detect
 from ..images import ImageError, data_dir
 from ..method import find_method
@@ -92,11 +90,12 @@ def _measure(method, edit, photo, task, judges, find):
             start = time.perf_counter()
             after = edit(made.photo, made.points, emotion, strength)
             row = about | dict(emotion=emotion, strength=strength, seconds=time.perf_counter() - start)
-            row |= measure_photo(photo, after, emotion, judges, face, before, method)
+            seen = look(after, judges, face, method)
+            row |= measure_photo(photo, after, emotion, judges, face, before, method, seen)
             if strength == 1:
                 laws = (*LOOKING, *(REPEATING if task.repeat and emotion == task.emotions[0] else ()))
                 row["laws"] = [{k: v for k, v in vars(verdict).items() if k not in ("before", "after")}
-                               for verdict in judge_case(Case(photo, edit, emotion, strength, after), laws)]
+                               for verdict in judge_case(Case(photo, edit, emotion, strength, after, seen.points), laws)]
             rows.append(row)
     return rows
 
@@ -111,13 +110,6 @@ def measure_task(method: str, edit: Any, task: Task, judges: Judges, find: Any=d
     except (FaceError, ImageError) as error:
         return [dict(method=method, kind=task.kind, person=task.person.name, emotion=e, strength=1., refused=str(error))
                 for e in task.emotions]
-
-def _numbers(row):
-    "A row with four digits for every number."
-    if isinstance(row, dict): return {k: _numbers(v) for k, v in row.items()}
-    if isinstance(row, list): return [_numbers(v) for v in row]
-    if isinstance(row, (float, np.floating)): return round(float(row), 4)
-    return row.item() if isinstance(row, np.generic) else row
 
 # %% ../../nbs/42b_wild_benchmark.ipynb #f54b269e
 def collect(
@@ -142,7 +134,7 @@ def collect(
             for task in tqdm(mine, desc=method, delay=2):
                 most = min(people, HUGE_PEOPLE) if task.kind == "huge" else people
                 if done[task.kind] >= most or (method, task.kind, task.person.name) in finished: continue
-                rows = _numbers(measure_task(method, edit, task, judges, editor.faces if editor else detect))
+                rows = rounded(measure_task(method, edit, task, judges, editor.faces if editor else detect))
                 if not rows: continue
                 done[task.kind] += 1
                 file.write(json.dumps(rows) + "\n")
@@ -150,192 +142,37 @@ def collect(
                 if editor: editor.forget()
     return read_rows(out)
 
-# %% ../../nbs/42b_wild_benchmark.ipynb #d1520006
-def real_row(judges: Judges, root: str | Path) -> dict:
-    "Judge -> share of real faces of the six emotions that it reads right; `root` is the folder of FER+."
-    x, truth = real_faces(root)
-    read = judges.committee.each_fer(x) | {j.name: j.read_fer(x) for j in judges.others}
-    return {name: recall(p, truth) for name, p in read.items()}
+# %% ../../nbs/42b_wild_benchmark.ipynb #3b9e15c1
+def read_once(folder: str | Path) -> dict:
+    "What `measure_once` has written so far: `methods` (name -> numbers) and `real` (see `real_distances`)."
+    path = Path(folder)/"once.json"
+    return json.loads(path.read_text()) if path.exists() else dict(methods={}, real=None)
 
-def _good(rows, method=None, strength=1.):
-    return [r for r in rows if "refused" not in r and r["strength"] == strength and method in (None, r["method"])]
+def _memory(method):
+    "Largest memory in MB; None for baselines, and where one edit from the command line fails."
+    try: return None if method in BASELINES else peak_memory(method)
+    except RuntimeError: return None
 
-def _wild(rows): return [r for r in rows if r["kind"] != "plain"]
-
-def _studio(rows): return [r for r in rows if r["kind"] == "plain"]
-
-def over_people(rows: Iterable[dict], value: Any) -> tuple[float, float, float]:
-    """The mean of `value(row)` over all rows, and its 95 % interval: people are drawn again, with all of their rows.
-
-    (A bootstrap of clusters; somebody with two edits weighs less than somebody with twenty.)"""
-    groups = {}
-    for r in rows: groups.setdefault(r["person"], []).append(float(value(r)))
-    sums = np.array([(sum(v), len(v)) for v in groups.values()])
-    return bootstrap(sums, statistic=lambda s: s[:, 0].sum()/s[:, 1].sum())
-
-def _right(judge): return lambda r: r[f"says_{judge}"] == r["emotion"]
-
-def judge_names(rows: Iterable[dict]) -> list[str]:
-    "The judges that rows know, in their order."
-    first = next((r for r in rows if "refused" not in r), {})
-    return [k.removeprefix("says_") for k in first if k.startswith("says_")]
-
-# %% ../../nbs/42b_wild_benchmark.ipynb #9aa6c3a5
-def _interval(rows, value):
-    "Mean and interval as they stand in a table; None without rows."
-    if not rows: return None
-    mean, low, high = over_people(rows, value)
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
-
-def _mean(rows, key):
-    found = [r[key] for r in rows if r.get(key) is not None]
-    return float(np.mean(found)) if found else None
-
-def strength_fits(rows: Sequence[dict], method: str, judge: str="committee") -> list[dict]:
-    """Correlations (`fit`) of strength (0, .5, 1, 1.5) and what is judged, for each `person` and emotion.
-
-    Plain portraits only; at strength 0 it is the judge's reading of the photo itself."""
-    curves = {}
-    for r in _studio(rows):
-        if r["method"] == method and "refused" not in r:
-            curve = curves.setdefault((r["person"], r["emotion"]), {0.: r[f"p_{judge}"] - r[f"gain_{judge}"]})
-            curve[r["strength"]] = r[f"p_{judge}"]
-    return [dict(person=p, fit=linearity(sorted(c), [c[s] for s in sorted(c)]))
-            for (p, _), c in curves.items() if len(c) > 2]
-
-def _method_line(rows, method):
-    own = _good(rows, method)
-    studio, wild = _studio(own), _wild(own)
-    asked = [r for r in _wild(rows) if r["method"] == method and r["strength"] == 1]
-    laws = [v for r in own for v in r.get("laws", ())]
-    line = dict(method=method)
-    for name, part in (("studio", studio), ("wild", wild)):
-        line[name] = _interval(part, _right("committee"))
-    natural = [r for r in own if r.get("natural") is not None]
-    twins = [dict(emotion=r["emotion"], judged=r["says_committee"]) for r in own]
-    return line | dict(identity=_mean(own, "identity"), away=_mean(own, "away"),
-                       natural=_interval(natural, lambda r: r["natural"]),
-                       linear=_interval(strength_fits(rows, method), lambda r: r["fit"]), mscr=pair_confusion(twins),
-                       sharpness=_mean(own, "sharpness"),
-                       laws=float(np.mean([v["kept"] for v in laws])) if laws else None,
-                       refused=sum("refused" in r for r in asked)/max(1, len(asked)), seconds=_mean(own, "seconds"))
-
-def methods_of(rows: Iterable[dict]) -> list[str]:
-    "The methods in rows, the best in the wild by the committee first."
-    names = list(dict.fromkeys(r["method"] for r in rows))
-    def score(m): return np.mean([_right("committee")(r) for r in _wild(_good(rows, m))] or [0])
-    return sorted(names, key=score, reverse=True)
-
-def method_table(rows: Sequence[dict]) -> Table:
-    "A line a method: right by the committee in studio and wild, identity, sharpness, laws kept, refused, seconds."
-    return Table(_method_line(rows, m) for m in methods_of(rows))
-
-# %% ../../nbs/42b_wild_benchmark.ipynb #5c0cc1cb
-def judge_table(rows: Sequence[dict], real: dict | None=None) -> Table:
-    "A line for each method, a column for each judge: share of wild edits at strength 1 read as asked for."
-    names = judge_names(rows)
-    table = Table([dict(method="real faces") | {n: real[n]["mean"] for n in names if n in real}] if real else [])
-    for m in methods_of(rows):
-        own = _wild(_good(rows, m))
-        table.append(dict(method=m) | {n: float(np.mean([_right(n)(r) for r in own])) for n in names if own})
-    return table
-
-def split_table(
-    rows: Sequence[dict],
-    column: str,            # "emotion" or "kind"
-    judge: str="committee",
-    real: dict | None=None, # of `real_row`: the first line of a table of emotions
-) -> Table:
-    "A line for each method, a column for each emotion or kind: share read as asked for at strength 1."
-    good = _good(rows)
-    names = list(SIX) if column == "emotion" else [k for k in KINDS if any(r["kind"] == k for r in good)]
-    has_real = column == "emotion" and judge in (real or {})
-    table = Table([dict(method="real faces") | {e: real[judge].get(e) for e in SIX}] if has_real else [])
-    for m in methods_of(rows):
-        own = [r for r in good if r["method"] == m]
-        cells = {n: [_right(judge)(r) for r in own if r[column] == n] for n in names}
-        table.append(dict(method=m) | {n: float(np.mean(v)) if v else None for n, v in cells.items()})
-    return table
-
-# %% ../../nbs/42b_wild_benchmark.ipynb #dc6b5ab3
-def compare(rows: Sequence[dict], a: str, b: str, judge: str="committee", where: str="wild") -> dict:
-    "How much more often `a` is read as asked for than `b`, on the same photos: mean and interval over people."
-    pick = _wild if where == "wild" else _studio
-    keyed = [{(r["kind"], r["person"], r["emotion"]): r for r in pick(_good(rows, m))} for m in (a, b)]
-    both = [dict(person=k[1], a=keyed[0][k], b=keyed[1][k]) for k in keyed[0] if k in keyed[1]]
-    if not both: return dict(a=a, b=b, judge=judge, edits=0)
-    right = _right(judge)
-    mean, low, high = over_people(both, lambda r: float(right(r["a"])) - float(right(r["b"])))
-    return dict(a=a, b=b, judge=judge, edits=len(both), difference=mean, low=low, high=high)
-
-def ranks_alike(rows: Sequence[dict], one: str="committee", other: str="face-api") -> float | None:
-    "Spearman's rank correlation of two judges over the methods, by wild edits read as asked for; None under 3 methods."
-    table = [r for r in judge_table(rows) if one in r and other in r and r["method"] not in BASELINES]
-    if len(table) < 3: return None
-    from scipy.stats import spearmanr
-    return float(spearmanr([r[one] for r in table], [r[other] for r in table])[0])
-
-# %% ../../nbs/42b_wild_benchmark.ipynb #16ed3d5f
-def strength_table(rows: Sequence[dict], judge: str="committee") -> Table:
-    "For each method and strength, on plain portraits: mean probability of what was asked for, identity, and linearity."
-    table = Table()
-    for m in methods_of(rows):
-        own = [r for r in _studio(rows) if r["method"] == m and "refused" not in r]
-        for s in sorted({r["strength"] for r in own}):
-            part = [r for r in own if r["strength"] == s]
-            table.append(dict(method=m, strength=s, p=_mean(part, f"p_{judge}"), identity=_mean(part, "identity"),
-                              away=_mean(part, "away"), sharpness=_mean(part, "sharpness")))
-    return table
-
-def confusion(rows: Sequence[dict], method: str, judge: str="committee") -> np.ndarray:
-    "(6, 7): rows are what was asked for (`SIX`), columns what the judge says (`SEVEN`), as shares."
-    counts = np.zeros((len(SIX), len(SEVEN)))
-    for r in _good(rows, method): counts[SIX.index(r["emotion"]), SEVEN.index(r[f"says_{judge}"])] += 1
-    return counts/np.maximum(counts.sum(1, keepdims=True), 1)
-
-def as_csv(rows: Sequence[dict]) -> str:
-    "The rows as a tidy table, one line an edit; laws are left to the other file."
-    plain = [{k: v for k, v in r.items() if k != "laws"} for r in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(k for r in plain for k in r)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(plain)
-    return text.getvalue()
-
-# %% ../../nbs/42b_wild_benchmark.ipynb #887c7102
-def law_rows(rows: Iterable[dict], method: str) -> list[dict]:
-    "The verdicts on a method's edits."
-    return [v for r in rows if r["method"] == method for v in r.get("laws", ())]
-
-def refusals(rows: Iterable[dict]) -> dict:
-    "Method -> kind -> how many photos it refused."
-    found = {}
-    for r in rows:
-        if "refused" in r: found.setdefault(r["method"], {}).setdefault(r["kind"], set()).add(r["person"])
-    return {m: {k: len(v) for k, v in kinds.items()} for m, kinds in found.items()}
-
-def smile_ratio(rows: Sequence[dict], method: str) -> dict:
-    "Distance of joy to the person's real smile over that of the neutral photo: mean, and share of people under 1."
-    found = [r["smile"] for r in _good(rows, method) if r.get("smile") is not None]
-    return dict(method=method, people=len(found), ratio=float(np.mean(found)) if found else None,
-                nearer=float(np.mean(np.array(found) < 1)) if found else None)
-
-def report(rows: Sequence[dict], real: dict | None=None) -> dict:
-    "All tables of a benchmark, ready for JSON; `real` is what `real_row` gave."
-    names, judges = methods_of(rows), judge_names(rows)
-    real_ones = [m for m in names if m not in BASELINES]
-    pairs = [(a, b) for i, a in enumerate(real_ones) for b in real_ones[i + 1:]]
-    about = dict(date=date.today().isoformat(), judges=judges, real=real, edits=len(rows),
-                 people=sorted({r["person"] for r in rows}), kinds=list(dict.fromkeys(r["kind"] for r in rows)))
-    tables = dict(methods=method_table(rows), by_judge=judge_table(rows, real), strengths=strength_table(rows),
-                  emotions={j: split_table(rows, "emotion", j, real) for j in judges},
-                  wild_kinds={j: split_table(rows, "kind", j) for j in judges},
-                  smile=[smile_ratio(rows, m) for m in names],
-                  laws={m: law_table(law_rows(rows, m)) for m in names}, refused=refusals(rows),
-                  confusion={m: confusion(rows, m).tolist() for m in names},
-                  compared=[compare(rows, a, b, j) for a, b in pairs for j in judges if j in ("committee", "face-api")],
-                  ranks={j: ranks_alike(rows, "committee", j) for j in judges[1:]})
-    return _numbers(about | tables)
+def measure_once(
+    methods: Sequence[str],
+    out: str | Path,      # folder for once.json; what is there is not measured again
+    judges: Judges,
+    people: Sequence[WildPerson]=(), # whose real photos are compared with each other
+) -> dict:
+    "Memory and `render_error` of methods, and distances among real photos; None for what cannot be measured here."
+    found, missing = read_once(out), [m for m in methods if m not in read_once(out)["methods"]]
+    def keep(): write_atomic(Path(out)/"once.json", (json.dumps(rounded(found), indent=1) + "\n").encode())
+    Path(out).mkdir(parents=True, exist_ok=True)
+    if people and found["real"] is None:
+        found["real"] = real_distances(judges.features, people)
+        keep()
+    heads = known_heads(data_dir() and data_dir()/"valid") if missing else None
+    pairs = [] if heads is None else render_pairs(heads)
+    for method in missing:
+        edit = BASELINES.get(method) or editing(Editor(method))
+        found["methods"][method] = dict(render_error=render_error(edit, judges.units, pairs), memory=_memory(method))
+        keep()
+    return read_once(out)
 
 # %% ../../nbs/42b_wild_benchmark.ipynb #5078c4b5
 class BenchmarkError(ValueError): "The benchmark cannot run; the message says what it needs."
@@ -364,12 +201,15 @@ def benchmark(
     judges = Judges.load(judges_dir)
     rows = collect(methods, tasks, out, judges, len(tasks) if folder else people)
     rows = [r for r in rows if r["method"] in methods]
+    from accelerate import PartialState
+    if PartialState().is_main_process: measure_once(methods, out, judges, () if folder else wild_people())
     return write_report(rows, out, judges)
 
 def write_report(rows: Sequence[dict], out: str | Path, judges: Judges) -> dict:
     "Write rows.csv, report.json and table.md into a folder; returns the report."
     fer = data_dir() and data_dir()/"ferplus"
-    found = report(rows, real_row(judges, fer) if fer and fer.exists() else None)
+    once, real = read_once(out), real_row(judges, fer) if fer and fer.exists() else None
+    found = report(rows, real, once["methods"], once["real"])
     write_atomic(Path(out)/"rows.csv", as_csv(rows).encode())
     write_atomic(Path(out)/"report.json", (json.dumps(found, indent=1) + "\n").encode())
     write_atomic(Path(out)/"table.md", (Table(found["methods"])._repr_markdown_() + "\n").encode())
