@@ -1927,6 +1927,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'emotion_synth/evaluation/laws.py'),
                                                'emotion_synth.evaluation.laws._grown': ( 'laws.html#_grown',
                                                                                          'emotion_synth/evaluation/laws.py'),
+                                               'emotion_synth.evaluation.laws._mouth': ( 'laws.html#_mouth',
+                                                                                         'emotion_synth/evaluation/laws.py'),
                                                'emotion_synth.evaluation.laws._opening': ( 'laws.html#_opening',
                                                                                            'emotion_synth/evaluation/laws.py'),
                                                'emotion_synth.evaluation.laws._polygon': ( 'laws.html#_polygon',

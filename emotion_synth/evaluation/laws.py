@@ -194,6 +194,12 @@ def _polygon(points, shape):
 
 def _opening(points, shape): return _shrunk(_polygon(points[[*UPPER_LIP, *LOWER_LIP[::-1]]], shape), 1)
 
+def _mouth(photo, points):
+    "The part of a photo that shows the lips, and the landmarks in it."
+    low, high = (f(points[list(_OUTER_LIPS)], 0) for f in (np.min, np.max))
+    x, y = (low - 4).clip(0).astype(int)
+    return photo[y:int(high[1]) + 5, x:int(high[0]) + 5], points - [x, y]
+
 def _share_like(photo, where, middle):
     "Share of the pixels `where` whose Lab colour is near `middle` (3,)."
     seen = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB)[where].astype(float)
@@ -205,12 +211,14 @@ def no_lips_inside(case: Case, limit: float=.2) -> Verdict | None:
     None for openings under 40 pixels, and for photos without colour."""
     if np.ptp(case.before.astype(int), -1).mean() < 4: return None
     found = photo_landmarks(case.after, face_of(case.points)) if case.found is None else case.found
-    inside = _opening(found, case.after.shape)
+    (before, rest), (after, open_) = _mouth(case.before, case.points), _mouth(case.after, found)
+    inside = _opening(open_, after.shape)
     if inside.sum() < 40: return None
-    lips = _polygon(case.points[list(_OUTER_LIPS)], case.before.shape) & ~_opening(case.points, case.before.shape)
-    middle = np.median(cv2.cvtColor(case.before, cv2.COLOR_RGB2LAB)[lips].astype(float), 0)
-    before = _share_like(case.before, _opening(case.points, case.before.shape), middle)
-    return case.verdict("no lips inside", max(0., _share_like(case.after, inside, middle) - before), limit)
+    closed = _opening(rest, before.shape)
+    lips = _polygon(rest[list(_OUTER_LIPS)], before.shape) & ~closed
+    middle = np.median(cv2.cvtColor(before, cv2.COLOR_RGB2LAB)[lips].astype(float), 0)
+    value = _share_like(after, inside, middle) - _share_like(before, closed, middle)
+    return case.verdict("no lips inside", max(0., value), limit)
 
 #: The outline of the lips among the landmarks.
 _OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)

@@ -49,7 +49,7 @@ def face_at(
 def editing(editor: Editor) -> EditFunction:
     """An `Editor` as a function from photo to photo; its face is the one that is meant.
 
-    Its attribute `again` is that of `edit_of_edit_starts_at_photo`: several emotions, each an edit of the edit before."""
+    Its attribute `again` is what `edit_of_edit_starts_at_photo` asks: several emotions, each on the edit before."""
     def again(photo, points, emotions, strength):
         "The last of the edited photos (H, W, 3) uint8."
         index, made = face_at(editor.faces(photo), points), photo

@@ -94,8 +94,9 @@ def _measure(method, edit, photo, task, judges, find):
             row |= measure_photo(photo, after, emotion, judges, face, before, method, seen)
             if strength == 1:
                 laws = (*LOOKING, *(REPEATING if task.repeat and emotion == task.emotions[0] else ()))
+                case = Case(photo, edit, emotion, strength, after, seen.points)
                 row["laws"] = [{k: v for k, v in vars(verdict).items() if k not in ("before", "after")}
-                               for verdict in judge_case(Case(photo, edit, emotion, strength, after, seen.points), laws)]
+                               for verdict in judge_case(case, laws)]
             rows.append(row)
     return rows
 
