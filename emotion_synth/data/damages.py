@@ -145,7 +145,7 @@ def _painted(photo, points, draw):
     alpha = small[..., 3:]/255
     small, alpha = (np.where(alpha > .01, v, 0) for v in (small, alpha))
     new = np.clip(photo*(1 - alpha) + small[..., :3] + .5, 0, 255).astype(np.uint8)
-    return Damaged(new, photo, points, np.eye(2, 3), alpha[..., 0] > 0)
+    return Damaged(new, photo, points, np.eye(2, 3), alpha[..., 0] > .5)
 
 def _colour_at(photo, xy, radius=4):
     "The median colour (3,) of a small square of the photo."

@@ -108,14 +108,16 @@ def _grain(photo, mask):
     return float(np.median(np.abs(cv2.Laplacian(luma, cv2.CV_32F)[mask])))
 
 def grain_is_kept(case: Case, limit: float=1.) -> Verdict | None:
-    """How many times a factor of two blur and grain of the strongly changed parts differ from the face's before.
+    """How many times a factor of two blur and grain of the strongly changed parts differ from what they were before.
 
-    None where fewer than 60 pixels changed by 24 levels, or the photo has no grain that 8 bits could show."""
+    Compared with the same pixels before the edit, or with the whole face where that is nearer: an edge that moved is as
+    sharp as it was, a tooth before what was a lip is as grainy as skin. None where fewer than 60 pixels changed by 24
+    levels, or the photo has no grain that 8 bits could show."""
     strong = _shrunk(change(case.before, case.after) > 24, 1)
     face = face_area(case.points, case.before.shape)
     if (strong & face).sum() < 60: return None
-    after, before = _grain(case.after, strong & face), _grain(case.before, face)
-    return case.verdict("grain is kept", abs(np.log2((after + .5)/(before + .5))), limit)
+    after, before = _grain(case.after, strong & face), [_grain(case.before, part) for part in (strong & face, face)]
+    return case.verdict("grain is kept", min(abs(np.log2((after + .5)/(b + .5))) for b in before), limit)
 
 # %% ../../nbs/09d_laws.ipynb #2bcc48ab
 def cover_stays(case: Case, limit: float=6) -> Verdict | None:
