@@ -13,30 +13,80 @@ from pathlib import Path
 import cv2
 import numpy as np
 from fastcore.foundation import L
+from ..geometry.head import EYELIDS, statistical_head
 from ..geometry.portrait import Portrait, similarity
 from ..geometry.warp import compose, warp_points
 from ..faces import EYES, FACE_SIZE
 from ..images import load_image
 
 # %% ../../nbs/03i_photographed_people.ipynb #7901ced2
+#: Width of the mouth and height of its corners over its middle, in eye distances: of neutral portraits, more in smiles.
+_NEUTRAL, _SMILE = np.array([.766, -.024]), np.array([.136, .074])
+
+def _mouth(points, right, left):
+    "(2,) width of a mouth and height of its corners, of landmarks (468, 2); `right` and `left` (2,) are the eyes."
+    across = left - right
+    down = np.array([-across[1], across[0]]) / (across @ across)
+    middle = (points[13] + points[14]) / 2
+    lift = ((middle - points[61]) @ down + (middle - points[291]) @ down) / 2
+    return np.array([np.linalg.norm(points[61] - points[291]) / np.linalg.norm(across), lift])
+
 def smile_score(
     points: np.ndarray,  # (478, 2) landmarks of a face
 ) -> float:
     "How much a face smiles, by the width of the mouth and the height of its corners: 0 neutral, 1 a smile."
-    between_eyes = points[473] - points[468]
-    eye_distance = np.linalg.norm(between_eyes)
-    down = np.array([-between_eyes[1], between_eyes[0]]) / eye_distance**2
-    middle = (points[13] + points[14]) / 2
-    width = np.linalg.norm(points[61] - points[291]) / eye_distance
-    lift = ((middle - points[61]) @ down + (middle - points[291]) @ down) / 2
-    return float(.5 * (width - .766) / .136 + .5 * (lift + .024) / .074)
+    return float(((_mouth(points, points[468], points[473]) - _NEUTRAL) / _SMILE).mean())
+
+# %% ../../nbs/03i_photographed_people.ipynb #9980d752
+def _shift(pose, actions):
+    "(468, 2) px: how far the landmarks of a head in a `Pose` move by actions (target -> weight)."
+    head = statistical_head()
+    return pose.scale * (head.landmarks @ head.displacement(actions)) @ pose.rotation[:2].T * [1, -1]
+
+def _mean_mouth(project):
+    "(2,) `_mouth` of the mean head, seen by `project`: (N, 3) metres -> (N, 2) px."
+    points = project(statistical_head().landmarks @ statistical_head().mean)
+    return _mouth(points, *(points[list(lid.corners)].mean(0) for lid in EYELIDS))
+
+def _excess(portrait, actions):
+    "(2,) by how much a mouth after `actions` is wider than a neutral one, and its corners higher, at its pose."
+    points = portrait.points[:468] + _shift(portrait.pose, actions)
+    turned = _mean_mouth(portrait.pose.project) - _mean_mouth(lambda p: p[:, :2] * [1, -1])
+    return _mouth(points, *portrait.points[[468, 473]]) - turned - _NEUTRAL
+
+# %% ../../nbs/03i_photographed_people.ipynb #8a35ad07
+def _taken_off(portrait):
+    "Minus the fitted actions, the smile among them only as far as the mouth is more than neutral."
+    off = {name: -weight for name, weight in portrait.pose.resting.items()}
+    before, after = ((_excess(portrait, actions) / _SMILE).mean() for actions in ({}, off))
+    share = float(np.clip(before / max(before - after, 1e-6), 0, 1))
+    return {name: weight * (share if "smile" in name else 1.) for name, weight in off.items()}
+
+#: What takes off the rest of a smile: the corners back and down; and the largest amount of each.
+_REST = ({"RsmileClose": -1., "LsmileClose": -1.}, {"RmouthSad": 1., "LmouthSad": 1.})
+_MOST = np.array([1., .6])
+
+def _rest_of_smile(portrait, off):
+    "Amounts (2,) of `_REST` by which the mouth becomes neutral after the actions `off`."
+    start = _excess(portrait, off)
+    both = [{n: off.get(n, 0) + part.get(n, 0) for n in {**off, **part}} for part in _REST]
+    effects = np.stack([_excess(portrait, actions) - start for actions in both], 1)
+    missing = effects.T @ -np.maximum(start - .1*_SMILE, 0)
+    return np.clip(np.linalg.solve(effects.T @ effects + 1e-3 * np.eye(2), missing), 0, _MOST)
 
 # %% ../../nbs/03i_photographed_people.ipynb #0e31ca42
 def neutralising(
     portrait: Portrait,
+    thorough: bool = True,  # also what the fit takes for identity, and the raised lower lids
 ) -> dict:  # expression target -> weight
     "Actions that take off a portrait what its face already shows; empty for a neutral face."
-    return {name: -weight for name, weight in portrait.pose.resting.items()}
+    off, smile = _taken_off(portrait), smile_score(portrait.points)
+    sure = float(np.clip((smile - .3) / .4, 0, 1))
+    if not thorough or not sure: return off
+    parts = [*zip(_rest_of_smile(portrait, off), _REST), (.3 * min(smile, 1.), {"RlowLid": -1., "LlowLid": -1.})]
+    for amount, part in parts:
+        for name, weight in part.items(): off[name] = off.get(name, 0.) + float(sure * amount * weight)
+    return off
 
 # %% ../../nbs/03i_photographed_people.ipynb #7708ca1e
 def relight(

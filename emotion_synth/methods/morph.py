@@ -12,9 +12,9 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..data.people import neutralising
-from ..emotions import Emotion
+from ..emotions import Emotion, get_emotion
 from ..faces import Face
-from ..geometry.recipes import recipe
+from ..geometry.recipes import recipe, suited_variant
 from ..geometry.landmarks import at_landmark_size, landmarks, photo_landmarks
 from ..geometry.portrait import Portrait
 from ..images import rgb_array, to_array, to_image, to_tensor
@@ -30,8 +30,10 @@ class Morph(CropMethod):
         # smiles is not a sad smile and joy does not double one
         neutralise: bool = True,
         folds: float = .26, # depth of the folds that are painted
+        # of the recipe, such as "pressed" for anger (`named_variants`); None: what suits the mouth in the photo
+        variant: str | None = None,
     ):
-        self.neutralise, self.folds = neutralise, folds
+        self.neutralise, self.folds, self.variant = neutralise, folds, variant
 
     def portrait(self, photo: Any, face: Face) -> Portrait:
         "The `Portrait` of a face in a photo (H, W, 3)."
@@ -53,21 +55,25 @@ class Morph(CropMethod):
 
 # %% ../../nbs/14_morph.ipynb #5fdbd7c3
 @patch
-def actions(self: Morph, emotion: str|Emotion, strength: float = 1.) -> dict:
-    "Weights of an emotion's recipe at a strength, by name; `UnknownEmotion` with the nearest names for others."
-    return recipe(emotion, strength)
+def actions(self: Morph, emotion: str|Emotion, strength: float = 1., variant: str|None = None) -> dict:
+    """Weights of an emotion's recipe at a strength, by name; variant: None for the method's own, or the usual one.
+
+    `UnknownEmotion` with the nearest names for others, ValueError with the list for an unknown variant."""
+    return recipe(emotion, strength, variant=variant or self.variant)
 
 @patch
 def field(self: Morph, portrait: Portrait, emotion: str|Emotion, strength: float = 1.) -> Any:
     "The `Field` that `emotion` at `strength` is on a portrait."
-    actions, base = self.actions(emotion, strength), neutralising(portrait) if self.neutralise else {}
-    k = min(1., abs(strength))
-    weights = {n: actions.get(n, 0) + k * base.get(n, 0) for n in {**actions, **base}}
+    actions = self.actions(emotion, strength, self.variant or suited_variant(emotion, portrait.parted))
+    smiles = get_emotion(emotion).family == "joy" and strength > 0
+    base = neutralising(portrait, thorough=not smiles) if self.neutralise else {}
+    k = min(1., abs(strength) * (1. if smiles else 1.5))
+    weights = {n: float(actions.get(n, 0) + k * base.get(n, 0)) for n in {**actions, **base}}
     return portrait.express(weights, self.folds)
 
 @patch
 def check(self: Morph, emotion: str|Emotion) -> None:
-    "`UnknownEmotion`, before a head is fitted, for a name that no recipe knows."
+    "`UnknownEmotion`, before a head is fitted, for a name that no recipe knows; ValueError for an unknown variant."
     self.actions(emotion)
 
 # %% ../../nbs/14_morph.ipynb #20d06676
