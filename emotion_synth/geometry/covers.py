@@ -69,10 +69,10 @@ def doubled(x: np.ndarray) -> np.ndarray:
     "(C, 2H, 2W): each pixel twice each way."
     return x.repeat(2, 1).repeat(2, 2)
 
-# %% ../../nbs/03fa_covers.ipynb #2a1179df
+# %% ../../nbs/03fa_covers.ipynb #96e3615a
 @dataclass
 class CoverNet:
-    "A U-Net in NumPy. `weights`: name -> array, as chapter 05d writes them."
+    "A U-Net in NumPy. `weights`: name -> array, as chapter 05e writes them."
     weights: Mapping[str, np.ndarray]
 
     def _block(self, x, name):
@@ -94,17 +94,17 @@ class CoverNet:
         x = np.exp(x - x.max(0))
         return x / x.sum(0)
 
-# %% ../../nbs/03fa_covers.ipynb #80fc85d6
+# %% ../../nbs/03fa_covers.ipynb #57101f5e
 @cache
 def cover_net(folder: str | Path | None = None) -> CoverNet:
     "The embedded network, or one of `folder`. FileNotFoundError with what to do if its weights are missing."
     path = Path(folder or WEIGHTS / "covers") / "covers.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"The network of covers is missing from {path.parent}: reinstall emotion_synth, or "
-                                "train it with `python -m emotion_synth.data.cover_training` (chapter 05d).")
+                                "train it with `python -m emotion_synth.data.cover_training` (chapter 05e).")
     return CoverNet({name: array.astype(np.float32) for name, array in load_file(str(path)).items()})
 
-# %% ../../nbs/03fa_covers.ipynb #fdd171a6
+# %% ../../nbs/03fa_covers.ipynb #df54a3e3
 def guided_filter(mask: np.ndarray, guide: np.ndarray, radius: int, smooth: float = 20.) -> np.ndarray:
     """`mask` (n, n) with the edges of `guide` (n, n) in 0..255, both float32.
 
@@ -114,11 +114,11 @@ def guided_filter(mask: np.ndarray, guide: np.ndarray, radius: int, smooth: floa
     slope = (mean(guide * mask) - middle * average) / (mean(guide * guide) - middle**2 + smooth**2)
     return mean(slope) * guide + mean(average - slope * middle)
 
-def _at_the_face(mask, points):
-    "The parts of a mask (n, n) uint8 that reach the face or come near it; an edit moves nothing else."
-    face = cv2.dilate(np.uint8(ring_mask(points, (OVAL,), len(mask)) > .5), np.ones((9, 9), np.uint8))
-    count, parts = cv2.connectedComponents(mask)
-    near = np.bincount(parts[face > 0], minlength=count) > 0
+def _at_the_face(likely, sure, points):
+    "The parts of the mask `likely` (n, n) uint8 with enough `sure` pixels at the face; an edit moves nothing else."
+    face = cv2.dilate(np.uint8(ring_mask(points, (OVAL,), len(sure)) > .5), np.ones((9, 9), np.uint8))
+    count, parts = cv2.connectedComponents(likely)
+    near = np.bincount(parts[(face & sure) > 0], minlength=count) > .006 * face.sum()
     near[0] = False
     return near[parts].astype(np.uint8)
 
@@ -136,10 +136,8 @@ def surroundings(canvas: np.ndarray, points: np.ndarray, net: CoverNet | None = 
     n, luma = len(canvas), canvas.mean(-1).astype(np.float32)
     radius = max(2, round(2.5 * n / SIDE))
     cover, wall = (guided_filter(cv2.resize(shares[k], (n, n)), luma, radius) for k in (COVER, WALL))
-    sure = np.uint8(cover > .5)
-    sure = cv2.morphologyEx(sure, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    sure = _at_the_face(sure, points)
-    grown = cv2.dilate(sure, np.ones((max(3, round(n / SIDE)) | 1,) * 2, np.uint8))
+    sure = _at_the_face(np.uint8(cover > .3), np.uint8(cover > .5), points)
+    grown = cv2.dilate(sure, np.ones((max(3, round(1.2 * n / SIDE)) | 1,) * 2, np.uint8))
     return Surroundings(cv2.GaussianBlur(grown.astype(np.float32), (0, 0), .7), np.clip(wall, 0, 1))
 
 # %% ../../nbs/03fa_covers.ipynb #35c223e0

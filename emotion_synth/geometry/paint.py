@@ -171,8 +171,8 @@ class Mouth:
     """What is painted between the lips of one portrait.
 
     pose: of the head; across (2,): straight line from the projected head's x to the canvas's, down (2,): the same of y,
-    slope first; tones: of the photo; lips (3,): their colour as shares of the photo's white; unit: canvas px in 1/142 of
-    the eye distance; blur: of the photo's sharpest edges, canvas px."""
+    slope first; tones: of the photo; lips (3,): their colour as shares of the photo's white; unit: canvas px in 1/142
+    of the eye distance; blur: of the photo's sharpest edges, canvas px."""
     pose: Pose
     across: np.ndarray
     down: tuple
@@ -217,10 +217,10 @@ def _teeth_shares(texture, lips):
     usual = max(float(np.median(luma[luma > 60])) if (luma > 60).any() else 0., 60.)
     tooth = (np.clip(luma / usual, .05, 1.12)**.85)[..., None] * TOOTH
     red = np.clip((texture[..., 0] - texture[..., 1] - 25) / 50, 0, 1)[..., None]
-    return tooth * (1 - red) + red * (.25 * tooth + .75 * (.9 * lips + .06))
+    return tooth * (1 - red) + red * (.15 * tooth + .85 * (.62 * lips + .03))
 
 def _tongue(hole, lips, unit):
-    "Share (h, w, 1) to which the tongue is seen in an opening (h, w) uint8, and its colour (h, w, 3) in shares of white."
+    "Share (h, w, 1) to which the tongue shows in an opening (h, w) uint8, and its colour (h, w, 3) in shares of white."
     rows = np.flatnonzero(hole.any(1))
     height = max(len(rows), 1)
     at = ((np.arange(len(hole)) - (rows[0] if len(rows) else 0)) / height)[:, None, None]
@@ -236,12 +236,13 @@ def _mouth_shares(mouth, texture, bright, empty, hole):
 
     texture (h, w, 3): of the teeth; bright (h, w, 1): of the teeth; empty (h, w) bool: no teeth; hole (h, w) uint8."""
     share, tongue = _tongue(hole, mouth.lips, mouth.unit)
-    behind = CAVITY * (.75 - .35 * np.clip(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 6*mouth.unit), 0, 1))[..., None]
+    deep, unit = hole.astype(np.float32), mouth.unit
+    behind = CAVITY * (.75 - .35 * np.clip(cv2.GaussianBlur(deep, (0, 0), 6*unit), 0, 1))[..., None]
     behind = behind * (1 - share) + tongue * share
     bright = np.where(empty[..., None], 0, np.clip((bright - .14) / .86, 0, 1))
     bright = cv2.GaussianBlur(bright.astype(np.float32), (0, 0), .8*mouth.unit + .1)[..., None]
     out = _teeth_shares(texture, mouth.lips) * bright + behind * (1 - bright)
-    above = cv2.GaussianBlur(np.roll(1 - hole.astype(np.float32), int(round(3*mouth.unit)), 0), (0, 0), 2.5*mouth.unit + .2)
+    above = cv2.GaussianBlur(np.roll(1 - deep, int(round(3*unit)), 0), (0, 0), 2.5*unit + .2)
     return out * (1 - .45 * above[..., None]) * (1 - .3 * np.linspace(-1, 1, hole.shape[1])[None, :, None]**4)
 
 # %% ../../nbs/03f_openings.ipynb #5e9d1cca

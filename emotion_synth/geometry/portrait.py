@@ -121,8 +121,8 @@ class Portrait:
     """A photo with a head fitted to it.
 
     image (H, W, 3) uint8; points (478, 2) px in it; eye_px: eye distance on the working canvas, 64 is enough for
-    128 px crops, 110 for photos. covers: look for what lies before
-    the face and behind it, and leave both where they are (chapter 03fa). `to_canvas` (2, 3) takes photo px to the canvas, `canvas` (size, size, 3) float32; a
+    128 px crops, 110 for photos. covers: look for what lies before the face and behind it, and leave both where
+    they are (chapter 03fa). `to_canvas` (2, 3) takes photo px to the canvas, `canvas` (size, size, 3) float32; a
     `unit` is 1/142 of the eye distance, in canvas px."""
     def __init__(self, image: np.ndarray, points: np.ndarray, eye_px: float = 96, covers: bool = False):
         self.eye_px, self.unit = eye_px, eye_px / 142

@@ -37,7 +37,8 @@ class Morph(CropMethod):
 
     def portrait(self, photo: Any, face: Face) -> Portrait:
         "The `Portrait` of a face in a photo (H, W, 3)."
-        return Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)))
+        return Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)),
+                        covers=True)
 
     @takes_crops_too
     def prepare(self, photo: Any, face: Face) -> FaceState:
