@@ -3124,6 +3124,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait._skin_colour': ( 'portraits.html#_skin_colour',
                                                                                                    'emotion_synth/geometry/portrait.py'),
+                                                 'emotion_synth.geometry.portrait._smile_taken': ( 'portraits.html#_smile_taken',
+                                                                                                   'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait._smooth_displacement': ( 'portraits.html#_smooth_displacement',
                                                                                                            'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait._spline_targets': ( 'portraits.html#_spline_targets',

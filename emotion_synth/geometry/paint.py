@@ -240,6 +240,7 @@ def _mouth_shares(mouth, texture, bright, empty, hole):
     behind = CAVITY * (.75 - .35 * np.clip(cv2.GaussianBlur(deep, (0, 0), 6*unit), 0, 1))[..., None]
     behind = behind * (1 - share) + tongue * share
     bright = np.where(empty[..., None], 0, np.clip((bright - .14) / .86, 0, 1))
+    bright = bright * np.clip((hole.sum(0) / unit - 3) / 8, 0, 1)[None, :, None]
     bright = cv2.GaussianBlur(bright.astype(np.float32), (0, 0), .8*mouth.unit + .1)[..., None]
     out = _teeth_shares(texture, mouth.lips) * bright + behind * (1 - bright)
     above = cv2.GaussianBlur(np.roll(1 - deep, int(round(3*unit)), 0), (0, 0), 2.5*unit + .2)

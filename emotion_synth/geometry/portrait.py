@@ -236,6 +236,11 @@ def rest_layers(self: Portrait) -> Layers:
     return self._rest
 
 # %% ../../nbs/03g_portraits.ipynb #ca797293
+def _smile_taken(actions):
+    "Share in [0, 1] to which `actions` take a smile off; they do it with weights below 0."
+    smiles = [actions.get(side + kind, 0.) for side in "RL" for kind in ("smileOpen", "smileClose")]
+    return float(np.clip(-sum(smiles) / 2, 0, 1))
+
 @patch
 def _gain(self: Portrait, shape, raster, points, actions, folds, rng):
     "(n, n, 3) float32: the light of an expression, shading and folds."
@@ -244,6 +249,7 @@ def _gain(self: Portrait, shape, raster, points, actions, folds, rng):
         drawn = fold_gain(points, actions, folds, rng, self.eye_px, self.size)
         fine = np.where(~raster.empty[..., None], drawn, 1)
     coarse = shading(Relief.of(shape), self.relief, raster, self.unit)[..., None]
+    coarse = 1 + (coarse - 1) * (1 - .7 * _smile_taken(actions))
     gain = np.clip(coarse * fine, .45, 1.2).astype(np.float32) * np.ones((1, 1, 3), np.float32)
     return self.tones.even_gain(gain)
 
