@@ -189,5 +189,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     print(train_covers(training_scenes(args.data), args.out, args.steps, seed=args.seed, start=args.start))
 
+# %% ../../nbs/05e_cover_training.ipynb #957f3050
 #| eval: false
 if __name__ == "__main__": main()
