@@ -239,6 +239,8 @@ def write_sources(nbs: str|Path, src: Path)->None:
     index = page(Path(nbs)/'index.ipynb', links, project_links)
     index.cells.append(contents_cell(book, [name.removesuffix('.md') for name in pages]))
     write_nb(index, src/'index.ipynb')
+    pictures = Path(nbs)/'images' # what chapters show from files
+    if pictures.is_dir(): shutil.copytree(pictures, src/'images', ignore=shutil.ignore_patterns('readme_*'))
     write_text(src/'_static'/'book.css', CSS)
     write_reference(book, src, links)
 
