@@ -105,6 +105,7 @@ def torch_net() -> "torch.nn.Module":
             self.up = nn.ModuleList(block(c[k] + (c[3], UP[2], UP[1])[2 - k], UP[k]) for k in range(3))
             self.out = nn.Conv2d(UP[0], 3, 1)
         def forward(self, x):
+            "Logits (B, 3, S, S) for inputs (B, 6, S, S)."
             skips = []
             for level in self.down:
                 skips.append(level(x))

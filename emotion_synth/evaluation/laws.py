@@ -16,9 +16,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..data.drawn_covers import corner_wall
 from ..data.wild import WildPhoto
 from .metrics import Table
 from ..faces import Face, FaceError
+from ..geometry.covers import LIPS_RING
 from ..geometry.head import LOWER_LIP, UPPER_LIP
 from ..geometry.landmarks import photo_landmarks
 
@@ -132,10 +134,7 @@ def background(photo: np.ndarray, points: np.ndarray, step: int=3) -> np.ndarray
     """(H, W) bool: the even wall behind a head, grown from the photo's upper corners.
 
     None where the wall is not even: it must fill a tenth of the photo and must not reach the face."""
-    soft, (h, w) = cv2.GaussianBlur(photo, (0, 0), 1), photo.shape[:2]
-    mask = np.zeros((h + 2, w + 2), np.uint8)
-    for corner in ((0, 0), (w - 1, 0)): cv2.floodFill(soft.copy(), mask, corner, 0, (step,)*3, (step,)*3, 4 | 255 << 8)
-    wall = _shrunk(mask[1:-1, 1:-1] > 0, 2)
+    wall = _shrunk(corner_wall(photo, step) > 0, 2)
     inner = _shrunk(face_area(points, photo.shape), max(2, int(.06*np.ptp(points[:, 0]))))
     return None if wall.mean() < .1 or (wall & inner).sum() > .002*inner.sum() else wall
 
@@ -198,7 +197,7 @@ def _opening(points, shape): return _shrunk(_polygon(points[[*UPPER_LIP, *LOWER_
 
 def _mouth(photo, points):
     "The part of a photo that shows the lips, and the landmarks in it."
-    low, high = (f(points[list(_OUTER_LIPS)], 0) for f in (np.min, np.max))
+    low, high = (f(points[list(LIPS_RING)], 0) for f in (np.min, np.max))
     x, y = (low - 4).clip(0).astype(int)
     return photo[y:int(high[1]) + 5, x:int(high[0]) + 5], points - [x, y]
 
@@ -217,13 +216,10 @@ def no_lips_inside(case: Case, limit: float=.2) -> Verdict | None:
     inside = _opening(open_, after.shape)
     if inside.sum() < 40: return None
     closed = _opening(rest, before.shape)
-    lips = _polygon(rest[list(_OUTER_LIPS)], before.shape) & ~closed
+    lips = _polygon(rest[list(LIPS_RING)], before.shape) & ~closed
     middle = np.median(cv2.cvtColor(before, cv2.COLOR_RGB2LAB)[lips].astype(float), 0)
     value = _share_like(after, inside, middle) - _share_like(before, closed, middle)
     return case.verdict("no lips inside", max(0., value), limit)
-
-#: The outline of the lips among the landmarks.
-_OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 
 # %% ../../nbs/09d_laws.ipynb #235c43c1
 def nothing_is_nothing(case: Case, limit: float=0) -> Verdict:

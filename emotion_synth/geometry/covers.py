@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from safetensors.numpy import load_file
-from .head import WEIGHTS
+from .head import EYELIDS, WEIGHTS
 
 # %% ../../nbs/03fa_covers.ipynb #139e5ff0
 #: Side of the picture that the network looks at, px.
@@ -25,8 +25,7 @@ WALL, HEAD, COVER = range(3)
 #: Landmarks around the face, each eye and the lips.
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
-EYE_RINGS = ((33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-             (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249))
+EYE_RINGS = tuple((*lid.upper, *lid.lower[-2:0:-1]) for lid in EYELIDS)
 LIPS_RING = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 
 def ring_mask(points: np.ndarray, rings: tuple, size: int) -> np.ndarray:
