@@ -19,6 +19,7 @@ from tqdm import tqdm
 from .drawn_covers import (DRAWN, NO_COVER, THINGS, UNKNOWN, Scene, random_stuff, scene_of,
                                              training_scenes)
 from ..geometry.covers import COVER, HEAD, OVAL, SIDE, WALL, net_input, ring_mask
+from ..geometry.head import write_weights
 from ..geometry.warp import warp_points
 
 # %% ../../nbs/05e_cover_training.ipynb #5a54eba5
@@ -137,7 +138,6 @@ def train_covers(scenes: Sequence[Scene], out: str | Path, steps: int = 2600, ba
 
     A checkpoint is written every 200 steps; a second call goes on from it, with the same result up to rounding."""
     import torch
-    from safetensors.numpy import save_file
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     net, checkpoint = torch_net(), out / "checkpoint.pt"
@@ -159,7 +159,7 @@ def train_covers(scenes: Sequence[Scene], out: str | Path, steps: int = 2600, ba
             torch.save(dict(net=net.state_dict(), optimiser=optimiser.state_dict(), schedule=schedule.state_dict(),
                             step=step + 1), f"{checkpoint}.tmp")
             os.replace(f"{checkpoint}.tmp", checkpoint)
-            save_file(folded(net.eval()), str(out / "covers.safetensors"))
+            write_weights(folded(net.eval()), out / "covers.safetensors")
             net.train()
     return out / "covers.safetensors"
 

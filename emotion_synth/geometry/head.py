@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['LOWER_LIP', 'UPPER_LIP', 'EYELIDS', 'PUPILS', 'MOUTH_CORNERS', 'LIP_MIDDLES', 'LIP_OUTER_MIDDLES', 'WEIGHTS',
-           'Eyelid', 'StatisticalHead', 'fit_statistical_head', 'save_statistical_head', 'statistical_head',
-           'draw_shape', 'EYES_', 'SKIN', 'TEETH', 'Mesh', 'eye_centre', 'face_region', 'read_head', 'read_texture',
-           'to_order', 'uv_keys', 'Welding', 'interpolate', 'rasterise', 'RECIPES', 'recipe', 'recipe_variants']
+           'Eyelid', 'StatisticalHead', 'fit_statistical_head', 'write_weights', 'save_statistical_head',
+           'statistical_head', 'draw_shape', 'EYES_', 'SKIN', 'TEETH', 'Mesh', 'eye_centre', 'face_region', 'read_head',
+           'read_texture', 'to_order', 'uv_keys', 'Welding', 'interpolate', 'rasterise', 'RECIPES', 'recipe',
+           'recipe_variants']
 
 # %% ../../nbs/03_heads.ipynb #5294bcce
 import json
@@ -206,14 +207,18 @@ def _packed(head):
                          landmark_weight=weights.data.astype(np.float32), teeth_texture=head.teeth_texture)
 
 # %% ../../nbs/03_heads.ipynb #f1bd840b
+def write_weights(arrays: dict[str, np.ndarray], path: str | Path, metadata: dict[str, str] | None = None) -> None:
+    "Write a .safetensors file, and its folder, in one step: a reader finds the old file or the new one."
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half_written = path.with_name(path.name + ".tmp")
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(half_written), metadata=metadata)
+    os.replace(half_written, path)
+
 def save_statistical_head(head: StatisticalHead, folder: str | Path) -> None:
     "Write `head.safetensors` into `folder`, in one step: a reader finds the old file or the new one."
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     names = dict(target_names=json.dumps(head.target_names), teeth_target_names=json.dumps(head.teeth_target_names))
-    half_written = folder / "head.safetensors.tmp"
-    save_file({k: np.ascontiguousarray(v) for k, v in _packed(head).items()}, str(half_written), metadata=names)
-    os.replace(half_written, folder / "head.safetensors")
+    write_weights(_packed(head), Path(folder) / "head.safetensors", names)
 
 # %% ../../nbs/03_heads.ipynb #6aca7326
 def _unpacked(arrays):

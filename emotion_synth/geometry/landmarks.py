@@ -10,7 +10,6 @@ __all__ = ['N_MESH', 'N_FRL', 'RADII', 'ANCHORS', 'STARTS', 'REACH', 'SEEN', 'Ca
            'sure_landmarks']
 
 # %% ../../nbs/03a_landmarks.ipynb #ccbac5ec
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from tqdm.auto import tqdm
 from ..faces import FACE_SIZE, Face, alignment, crop_pixels, detect, pick
-from .head import PUPILS, WEIGHTS, statistical_head
+from .head import PUPILS, WEIGHTS, statistical_head, write_weights
 from ..images import rgb_array
 
 if TYPE_CHECKING: import torch  # not at run time: an edit does not need it here
@@ -192,15 +191,11 @@ def train_cascade(data: object, n: int = 14_000, stages: int = 5, strength: floa
 # %% ../../nbs/03a_landmarks.ipynb #9f82d658
 def save_cascade(cascade: Cascade, folder: str | Path) -> None:
     "Write `landmarks.safetensors` into `folder`, in one step: a reader finds the old file or the new one."
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     half, full = np.float16, np.float32
     arrays = dict(mean=cascade.mean.astype(full), basis=cascade.basis.astype(half),
                   anchors=cascade.anchors.astype(np.int32), maps=np.stack(cascade.maps).astype(half),
                   centre=cascade.centre.astype(half), scale=cascade.scale.astype(half), frl=cascade.frl.astype(full))
-    half_written = folder/"landmarks.safetensors.tmp"
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(half_written))
-    os.replace(half_written, folder/"landmarks.safetensors")
+    write_weights(arrays, Path(folder)/"landmarks.safetensors")
 
 # %% ../../nbs/03a_landmarks.ipynb #cffe70c0
 @cache
@@ -312,9 +307,8 @@ def usual_looks(faces: list, points: list) -> Looks:
 
 # %% ../../nbs/03a_landmarks.ipynb #ef299598
 def save_looks(looks: Looks, folder: str | Path) -> None:
-    "Write `looks.safetensors` into `folder`."
-    save_file({k: np.ascontiguousarray(v, np.float16) for k, v in vars(looks).items()},
-              str(Path(folder)/"looks.safetensors"))
+    "Write `looks.safetensors` into `folder`, in one step: a reader finds the old file or the new one."
+    write_weights({k: v.astype(np.float16) for k, v in vars(looks).items()}, Path(folder)/"looks.safetensors")
 
 @cache
 def landmark_looks(folder: str | Path | None = None) -> Looks:
