@@ -110,7 +110,7 @@ def direction_loss(
 class ClipLoss:
     """The loss of Kwon et al. 2023 (section 3.4): directional CLIP loss plus an L1 term on the predicted picture.
 
-    The L1 term is weighted with the cosine of the two texts."""
+    The L1 term is weighted with the cosine of the two texts, or with `least` where that is larger (ours)."""
     def __init__(self,
         encoder: ClipEncoder,
         source: list,         # sentences for what the faces show, such as `sentences_for("neutral")`
@@ -119,10 +119,11 @@ class ClipLoss:
         hold: float = 3.,     # of the L1 term, times the texts' cosine
         photos: torch.Tensor = None, # (N, 3, H, W) the inversion's faces: compare with these
         floor: float = .05,   # see `direction_loss`
+        least: float = .25,   # the texts' cosine counts at least as this; 0 for the paper's own weight
     ):
         self.encoder, self.weight, self.floor, self.photos = encoder, weight, floor, photos
         self.wanted = encoder.direction(source, target)
-        self.hold = hold * max(encoder.text_cosine(source, target), 0.)
+        self.hold = hold * max(encoder.text_cosine(source, target), least)
 
 # %% ../../nbs/21a_asyrp_clip.ipynb #42b892b3
 @patch

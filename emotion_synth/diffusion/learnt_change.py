@@ -199,7 +199,7 @@ class Task:
     encoder: ClipEncoder = None
     subject: str = "person"       # what sentences call the people
     t_edit: int = 0               # where the edit ends
-    clip: dict = field(default_factory=dict) # of `ClipLoss`: weight, hold, floor
+    clip: dict = field(default_factory=dict) # of `ClipLoss`: weight, hold, floor, least
 
 # %% ../../nbs/30_combined.ipynb #17074c6b
 @patch

@@ -209,8 +209,11 @@ def _share_like(photo, where, middle):
 def no_lips_inside(case: Case, limit: float=.2) -> Verdict | None:
     """Share of the opening of the mouth that has the colour of the photo's lips, beyond what it had before.
 
-    None for openings under 40 pixels, and for photos without colour."""
+    None for openings under 40 pixels, for photos without colour, and where a fifth of the mouth is hidden."""
     if np.ptp(case.before.astype(int), -1).mean() < 4: return None
+    if case.wild.made.hidden is not None:
+        mouth = _polygon(case.points[list(LIPS_RING)], case.before.shape)
+        if case.wild.made.hidden[mouth].mean() > .2: return None
     found = photo_landmarks(case.after, face_of(case.points)) if case.found is None else case.found
     (before, rest), (after, open_) = _mouth(case.before, case.points), _mouth(case.after, found)
     inside = _opening(open_, after.shape)

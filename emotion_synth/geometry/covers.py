@@ -47,17 +47,20 @@ def net_input(canvas: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.concatenate([small.transpose(2, 0, 1), masks]).astype(np.float32)
 
 # %% ../../nbs/03fa_covers.ipynb #fb01ed81
-def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    "(O, H, W): `x` (C, H, W) convolved with `weight` (O, C, k, k), zeros around it, plus `bias` (O,)."
+def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1) -> np.ndarray:
+    """`x` (C, H, W) convolved with `weight` (O, C, k, k), zeros around it, plus `bias` (O,).
+
+    Returns (O, H, W), or every `stride`-th pixel of it each way."""
     channels, height, width = x.shape
     size = weight.shape[-1]
     padded = np.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2))
-    out = np.repeat(bias[:, None], height * width, 1)
+    rows, columns = -(-height // stride), -(-width // stride)
+    out = np.repeat(bias[:, None], rows * columns, 1)
     for dy in range(size):
         for dx in range(size):
-            part = np.ascontiguousarray(padded[:, dy:dy + height, dx:dx + width]).reshape(channels, -1)
-            out += weight[:, :, dy, dx] @ part
-    return out.reshape(-1, height, width)
+            part = padded[:, dy:dy + height:stride, dx:dx + width:stride]
+            out += weight[:, :, dy, dx] @ np.ascontiguousarray(part).reshape(channels, -1)
+    return out.reshape(-1, rows, columns)
 
 def halved(x: np.ndarray) -> np.ndarray:
     "(C, H/2, W/2): the largest of each 2 x 2 pixels."
@@ -135,8 +138,8 @@ def surroundings(canvas: np.ndarray, points: np.ndarray, net: CoverNet | None = 
     n, luma = len(canvas), canvas.mean(-1).astype(np.float32)
     radius = max(2, round(2.5 * n / SIDE))
     cover, wall = (guided_filter(cv2.resize(shares[k], (n, n)), luma, radius) for k in (COVER, WALL))
-    sure = _at_the_face(np.uint8(cover > .3), np.uint8(cover > .5), points)
-    grown = cv2.dilate(sure, np.ones((max(3, round(1.2 * n / SIDE)) | 1,) * 2, np.uint8))
+    sure = _at_the_face(np.uint8(cover > .2), np.uint8(cover > .5), points)
+    grown = cv2.dilate(sure, np.ones((max(3, round(2.4 * n / SIDE)) | 1,) * 2, np.uint8))
     return Surroundings(cv2.GaussianBlur(grown.astype(np.float32), (0, 0), .7), np.clip(wall, 0, 1))
 
 # %% ../../nbs/03fa_covers.ipynb #35c223e0

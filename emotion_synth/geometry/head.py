@@ -202,8 +202,8 @@ def _packed(head):
     arrays = {name: getattr(head, name).astype(np.float32) for name in _FLOATS}
     arrays |= {name: (getattr(head, name) * 100).astype(np.float16) for name in _HUNDREDTHS}
     arrays |= {name: getattr(head, name).astype(np.float16) for name in _SMALL}
-    arrays |= {name: getattr(head, name).astype(np.int32) for name in _INTEGERS}
-    return arrays | dict(landmark_row=weights.row.astype(np.int32), landmark_col=weights.col.astype(np.int32),
+    arrays |= {name: getattr(head, name).astype(np.uint16) for name in _INTEGERS}
+    return arrays | dict(landmark_row=weights.row.astype(np.uint16), landmark_col=weights.col.astype(np.uint16),
                          landmark_weight=weights.data.astype(np.float32), teeth_texture=head.teeth_texture)
 
 # %% ../../nbs/03_heads.ipynb #f1bd840b
@@ -239,7 +239,7 @@ def statistical_head(folder: str | Path | None = None) -> StatisticalHead:
                                 "reinstall emotion_synth, or fit one with `fit_statistical_head`.")
     arrays = load_file(str(path))
     with safe_open(str(path), "np") as file: names = file.metadata()
-    places = arrays["landmark_row"], arrays["landmark_col"]
+    places = arrays["landmark_row"].astype(np.int32), arrays["landmark_col"].astype(np.int32)
     landmarks = coo_array((arrays["landmark_weight"].astype(float), places), shape=(468, len(arrays["mean"]))).tocsr()
     return StatisticalHead(target_names=json.loads(names["target_names"]), landmarks=landmarks, **_unpacked(arrays),
                            teeth_target_names=json.loads(names["teeth_target_names"]),

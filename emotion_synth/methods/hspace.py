@@ -70,6 +70,7 @@ def open_backbone(
 class HSpaceEdit(CropMethod):
     "Edits of the U-Net's bottleneck (Kwon et al. 2023) along words or stored directions, at guidance 1."
     supports_directions = True
+    transfer = "carrier"
 
     def __init__(self,
         backbone: Backbone|str|None = None, # with text, or the name of one; None is the embedded face128

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..data.people import neutralising
 from ..emotions import Emotion, get_emotion
 from ..faces import Face
-from ..geometry.recipes import recipe, suited_variant
+from ..geometry.recipes import recipe
 from ..geometry.landmarks import at_landmark_size, landmarks, photo_landmarks
 from ..geometry.portrait import Portrait
 from ..images import rgb_array, to_array, to_image, to_tensor
@@ -30,7 +30,7 @@ class Morph(CropMethod):
         # smiles is not a sad smile and joy does not double one
         neutralise: bool = True,
         folds: float = .26, # depth of the folds that are painted
-        # of the recipe, such as "pressed" for anger (`named_variants`); None: what suits the mouth in the photo
+        # of the recipe, such as "pressed" for anger (`named_variants`); None: the usual one
         variant: str | None = None,
     ):
         self.neutralise, self.folds, self.variant = neutralise, folds, variant
@@ -65,7 +65,7 @@ def actions(self: Morph, emotion: str|Emotion, strength: float = 1., variant: st
 @patch
 def field(self: Morph, portrait: Portrait, emotion: str|Emotion, strength: float = 1.) -> Any:
     "The `Field` that `emotion` at `strength` is on a portrait."
-    actions = self.actions(emotion, strength, self.variant or suited_variant(emotion, portrait.parted))
+    actions = self.actions(emotion, strength)
     smiles = get_emotion(emotion).family == "joy" and strength > 0
     base = neutralising(portrait, thorough=not smiles) if self.neutralise else {}
     k = min(1., abs(strength) * (1. if smiles else 1.5))

@@ -157,6 +157,7 @@ class TextToImage(PipelineMethod):
 class ImageToImage(PipelineMethod):
     """Image to image (SDEdit, Meng et al. 2022): the face under noise, and away with it under a sentence; \
 any Stable Diffusion 1 or 2."""
+    transfer = "carrier"
     kind = StableDiffusionImg2ImgPipeline
 
     def __init__(self,
@@ -232,6 +233,7 @@ any Stable Diffusion 1 or 2.
 
     With 4 latent channels and words in the outer blocks (Stable Diffusion) both masks are diffusers'; else, as on
     face128, there is the one from the noise alone."""
+    transfer = "carrier"
     kind = LEditsPPPipelineStableDiffusion
 
     def __init__(self,

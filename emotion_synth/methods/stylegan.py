@@ -71,6 +71,8 @@ class StyleGANEdit(CropMethod):
     """Edits in the W+ space of a StyleGAN2 (Karras et al. 2020a; Abdal et al. 2019; Shen et al. 2020).
 
     The inversion is the guess of an encoder, improved by optimisation. Faces are painted at 64 px."""
+    transfer = "carrier"
+
     def __init__(self,
         folder=None,       # with generator, encoder, reader and directions; None: the embedded weights
         steps: int = 100,  # of the optimisation; 0 is the encoder's guess

@@ -54,6 +54,8 @@ def to_size(
 @register("vae")
 class VAEInducer(CropMethod):
     "Emotions as sums in the latent of a `FaceVAE`: posterior mean, evaluation mode, vectors learnt within people."
+    transfer = "carrier"
+
     def __init__(self,
         vae: FaceVAE = None,           # None loads it from `folder`
         space: EmotionVectors = None,  # what was learnt for this network
