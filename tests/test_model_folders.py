@@ -347,7 +347,8 @@ def test_no_name_leaves_the_weights(name):
     folder = weights_dir(name)
     assert folder.parent == weights_dir().parent and folder.name not in ('', '.', '..') and not folder.exists()
 
-@pytest.mark.parametrize('name', (None, 7, ['face128'], b'face128', 'a\0b', 'x'*5000, '~nobody-here/x', '../../../no-model-here',
+@pytest.mark.parametrize('name', (None, 7, ['face128'], b'face128', 'a\0b', 'x'*5000, '~nobody-here/x',
+                                  '../../../no-model-here',
                                   'a/b/c'))
 def test_what_is_no_name(name):
     told(find_weights, name)
