@@ -108,7 +108,7 @@ class CropState(FaceState):
         from emotion_synth.geometry.carrier import photo_portrait
         return photo_portrait(self.photo, self.face)
 
-#: Depth of the folds that the carrier lets the skin have, see `Portrait.express`.
+#: Depth of the folds that the carrier and the morph let the skin have, see `Portrait.express`.
 FOLDS = .26
 #: Ways from an edited crop into the photo, see `CropMethod.transfer`.
 TRANSFERS = ("flow", "carrier")
@@ -170,10 +170,9 @@ def edited_crops(self:CropMethod, state: CropState, emotion: Any, strengths: Seq
 @patch
 def carry(self:CropMethod, state: CropState, crop: "torch.Tensor") -> "np.ndarray":
     "The photo (H, W, 3) uint8 with the change from the reconstruction to an edited crop. `FaceError` for NaN crops."
-    from emotion_synth.faces import transfer
     if crop is state.reconstruction: return state.photo
+    from emotion_synth.faces.compositing import finite_crop, transfer
     if self.transfer == "flow": return transfer(state.photo, state.reconstruction, crop, state.alignment)
-    from emotion_synth.faces.compositing import finite_crop
     from emotion_synth.geometry.carrier import read_change
     before, after = (finite_crop(c) for c in (state.reconstruction, crop))
     return state.portrait.express(read_change(before, after, state.alignment), FOLDS).apply(state.photo)

@@ -13,15 +13,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from safetensors.numpy import load_file
 
 from ..faces import FACE_SIZE, Alignment, Face
 from .covers import convolve
-from .head import WEIGHTS
+from .head import WEIGHTS, read_weights
 from .landmarks import photo_landmarks
 from .portrait import Portrait
 from .recipes import MOVES, unit_actions
-from .warp import compose
+from .warp import compose, shrinking_warp
 
 # %% ../../nbs/03j_carrier.ipynb #688c34d2
 def photo_portrait(photo: np.ndarray, face: Face) -> Portrait:
@@ -42,10 +41,7 @@ def tight_part(
     crop, n = np.asarray(crop, np.float32), FACE_SIZE
     if view is None or view.tight is None:
         return crop if len(crop) == n else cv2.resize(crop, (n, n), interpolation=cv2.INTER_AREA)
-    matrix = compose(view.tight.scaled(n).matrix, view.scaled(len(crop)).inverse)
-    scale = np.hypot(*matrix[:, 0])
-    if scale < .6: crop = cv2.GaussianBlur(crop, (0, 0), .4 / scale)
-    return cv2.warpAffine(crop, matrix, (n, n), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return shrinking_warp(crop, compose(view.tight.scaled(n).matrix, view.scaled(len(crop)).inverse), n)
 
 def crop_pair(reconstruction: np.ndarray, edited: np.ndarray) -> np.ndarray:
     "(2, 128, 128) float32: two tight crops (128, 128, 3), 0..255, as the network sees them."
@@ -73,10 +69,9 @@ class CarrierNet:
 def carrier_net(folder: str | Path | None = None) -> CarrierNet:
     "The embedded network, or one of `folder`. FileNotFoundError with what to do if its weights are missing."
     path = Path(folder or WEIGHTS / "carrier") / "carrier.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"The network of the carrier is missing from {path.parent}: reinstall emotion_synth, "
-                                "or train it with `python -m emotion_synth.training.carrier` (chapter 28).")
-    return CarrierNet({name: array.astype(np.float32) for name, array in load_file(str(path)).items()})
+    return CarrierNet(read_weights(path, f"The network of the carrier is missing from {path.parent}: reinstall "
+                                   "emotion_synth, or train it with `python -m emotion_synth.training.carrier` "
+                                   "(chapter 28)."))
 
 def read_change(
     reconstruction: np.ndarray,  # (n, n, 3), 0..255: the crop as a method gives it back

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from safetensors.numpy import load_file
-from .head import EYELIDS, WEIGHTS
+from .head import EYELIDS, WEIGHTS, read_weights
 
 # %% ../../nbs/03fa_covers.ipynb #139e5ff0
 #: Side of the picture that the network looks at, px.
@@ -101,10 +100,8 @@ class CoverNet:
 def cover_net(folder: str | Path | None = None) -> CoverNet:
     "The embedded network, or one of `folder`. FileNotFoundError with what to do if its weights are missing."
     path = Path(folder or WEIGHTS / "covers") / "covers.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"The network of covers is missing from {path.parent}: reinstall emotion_synth, or "
-                                "train it with `python -m emotion_synth.data.cover_training` (chapter 05e).")
-    return CoverNet({name: array.astype(np.float32) for name, array in load_file(str(path)).items()})
+    return CoverNet(read_weights(path, f"The network of covers is missing from {path.parent}: reinstall emotion_synth, "
+                                 "or train it with `python -m emotion_synth.data.cover_training` (chapter 05e)."))
 
 # %% ../../nbs/03fa_covers.ipynb #df54a3e3
 def guided_filter(mask: np.ndarray, guide: np.ndarray, radius: int, smooth: float = 20.) -> np.ndarray:

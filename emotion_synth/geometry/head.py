@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LOWER_LIP', 'UPPER_LIP', 'EYELIDS', 'PUPILS', 'MOUTH_CORNERS', 'LIP_MIDDLES', 'LIP_OUTER_MIDDLES', 'WEIGHTS',
-           'Eyelid', 'StatisticalHead', 'fit_statistical_head', 'write_weights', 'save_statistical_head',
-           'statistical_head', 'draw_shape', 'EYES_', 'SKIN', 'TEETH', 'Mesh', 'eye_centre', 'face_region', 'read_head',
-           'read_texture', 'to_order', 'uv_keys', 'Welding', 'interpolate', 'rasterise', 'RECIPES', 'recipe',
-           'recipe_variants']
+           'Eyelid', 'StatisticalHead', 'fit_statistical_head', 'write_weights', 'read_weights',
+           'save_statistical_head', 'statistical_head', 'draw_shape', 'EYES_', 'SKIN', 'TEETH', 'Mesh', 'eye_centre',
+           'face_region', 'read_head', 'read_texture', 'to_order', 'uv_keys', 'Welding', 'interpolate', 'rasterise',
+           'RECIPES', 'recipe', 'recipe_variants']
 
 # %% ../../nbs/03_heads.ipynb #5294bcce
 import json
@@ -215,6 +215,11 @@ def write_weights(arrays: dict[str, np.ndarray], path: str | Path, metadata: dic
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(half_written), metadata=metadata)
     os.replace(half_written, path)
 
+def read_weights(path: Path, missing: str) -> dict[str, np.ndarray]:
+    "Name -> array of a .safetensors file, fp16 as float32. FileNotFoundError with the sentence `missing` without it."
+    if not path.exists(): raise FileNotFoundError(missing)
+    return {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in load_file(str(path)).items()}
+
 def save_statistical_head(head: StatisticalHead, folder: str | Path) -> None:
     "Write `head.safetensors` into `folder`, in one step: a reader finds the old file or the new one."
     names = dict(target_names=json.dumps(head.target_names), teeth_target_names=json.dumps(head.teeth_target_names))
@@ -234,10 +239,8 @@ def statistical_head(folder: str | Path | None = None) -> StatisticalHead:
     from safetensors import safe_open
     from scipy.sparse import coo_array
     path = Path(folder or WEIGHTS / "head") / "head.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"The statistical head {path.name} is missing from {path.parent}: "
+    arrays = read_weights(path, f"The statistical head {path.name} is missing from {path.parent}: "
                                 "reinstall emotion_synth, or fit one with `fit_statistical_head`.")
-    arrays = load_file(str(path))
     with safe_open(str(path), "np") as file: names = file.metadata()
     places = arrays["landmark_row"].astype(np.int32), arrays["landmark_col"].astype(np.int32)
     landmarks = coo_array((arrays["landmark_weight"].astype(float), places), shape=(468, len(arrays["mean"]))).tocsr()

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from safetensors.numpy import load_file
 from tqdm.auto import tqdm
 from ..faces import FACE_SIZE, Face, alignment, crop_pixels, detect, pick
-from .head import PUPILS, WEIGHTS, statistical_head, write_weights
+from .head import PUPILS, WEIGHTS, read_weights, statistical_head, write_weights
 from ..images import rgb_array
 
 if TYPE_CHECKING: import torch  # not at run time: an edit does not need it here
@@ -202,10 +201,8 @@ def save_cascade(cascade: Cascade, folder: str | Path) -> None:
 def landmark_cascade(folder: str | Path | None = None) -> Cascade:
     "The embedded cascade. FileNotFoundError with what to do if its weights are missing."
     path = Path(folder or WEIGHTS / "landmarks") / "landmarks.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"The landmark cascade is missing from {path.parent}: "
+    arrays = read_weights(path, f"The landmark cascade is missing from {path.parent}: "
                                 "reinstall emotion_synth, or make it with `train_cascade` (chapter 04b).")
-    arrays = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in load_file(str(path)).items()}
     return Cascade(**arrays | dict(maps=list(arrays["maps"])))
 
 # %% ../../nbs/03a_landmarks.ipynb #18717be4
@@ -314,10 +311,8 @@ def save_looks(looks: Looks, folder: str | Path) -> None:
 def landmark_looks(folder: str | Path | None = None) -> Looks:
     "The embedded `Looks`. FileNotFoundError with what to do if the file is missing."
     path = Path(folder or WEIGHTS / "landmarks") / "looks.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"What the landmarks usually see is missing from {path.parent}: "
-                                "reinstall emotion_synth, or make it with `usual_looks` (chapter 03a).")
-    return Looks(**{k: v.astype(np.float32) for k, v in load_file(str(path)).items()})
+    return Looks(**read_weights(path, f"What the landmarks usually see is missing from {path.parent}: "
+                                      "reinstall emotion_synth, or make it with `usual_looks` (chapter 03a)."))
 
 # %% ../../nbs/03a_landmarks.ipynb #4bef12e0
 @cache

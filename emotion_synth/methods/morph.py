@@ -15,10 +15,11 @@ from ..data.people import neutralising
 from ..emotions import Emotion, get_emotion
 from ..faces import Face
 from ..geometry.recipes import recipe
-from ..geometry.landmarks import at_landmark_size, landmarks, photo_landmarks
+from ..geometry.carrier import photo_portrait
+from ..geometry.landmarks import at_landmark_size, landmarks
 from ..geometry.portrait import Portrait
 from ..images import rgb_array, to_array, to_image, to_tensor
-from ..method import CropMethod, FaceState, register
+from ..method import FOLDS, CropMethod, FaceState, register
 from ..old_methods import takes_crops_too
 
 # %% ../../nbs/14_morph.ipynb #ca47812b
@@ -29,16 +30,11 @@ class Morph(CropMethod):
         # as strength grows, take off the smile that the face already shows, so that the sadness of a person who
         # smiles is not a sad smile and joy does not double one
         neutralise: bool = True,
-        folds: float = .26, # depth of the folds that are painted
+        folds: float = FOLDS, # depth of the folds that are painted
         # of the recipe, such as "pressed" for anger (`named_variants`); None: the usual one
         variant: str | None = None,
     ):
         self.neutralise, self.folds, self.variant = neutralise, folds, variant
-
-    def portrait(self, photo: Any, face: Face) -> Portrait:
-        "The `Portrait` of a face in a photo (H, W, 3)."
-        return Portrait(photo, photo_landmarks(photo, face), eye_px=float(np.clip(face.eye_distance, 64, 128)),
-                        covers=True)
 
     @takes_crops_too
     def prepare(self, photo: Any, face: Face) -> FaceState:
@@ -46,7 +42,7 @@ class Morph(CropMethod):
 
         It is all that does not depend on the emotion, so that moving the strength costs one warp."""
         photo = rgb_array(photo)
-        return FaceState(photo, face, self.portrait(photo, face))
+        return FaceState(photo, face, photo_portrait(photo, face))
 
     @takes_crops_too
     def edit(self, state: FaceState, emotion: str|Emotion, strength: float = 1.) -> np.ndarray:

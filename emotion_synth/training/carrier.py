@@ -26,7 +26,7 @@ from ..data.people import Person, Photograph, PhotoLandmarks, find_people
 from ..diffusion.backbone import Backbone, weights_dir
 from ..geometry.carrier import ACTIONS, CarrierNet, crop_pair
 from ..geometry.head import statistical_head, write_weights
-from ..geometry.recipes import MOVES, recipe, unit_actions
+from ..geometry.recipes import MOVES, mirrored_target, recipe, unit_actions
 from ..images import data_dir, load_image
 from ..vae.model import FaceVAE
 from ..vae.training import load_vae
@@ -135,14 +135,8 @@ def read_series(folder: str | Path) -> list[Series]:
 # %% ../../nbs/28_carrier_training.ipynb #255033f0
 _Y, _X = np.mgrid[:128, :128].astype(np.float32)
 
-def _mirrored(name):
-    "The same action of the other side."
-    if name[0] not in "RL": return name
-    n = 2 if name[:2] in ("RR", "LL") else 1
-    return {"R": "L", "L": "R"}[name[0]] * n + name[n:]
-
 #: The place of each action's mirror image.
-MIRRORED = np.array([ACTIONS.index(_mirrored(name)) for name in ACTIONS])
+MIRRORED = np.array([ACTIONS.index(mirrored_target(name)) for name in ACTIONS])
 
 def _smooth_noise(rng, amount, grid, channels=1):
     "(128, 128, channels) float32: noise that changes over 128 / `grid` px."
