@@ -26,11 +26,11 @@ from ..diffusion.word_learning import (HeldOut, Recipe, clip_image_features, fro
                                                    likeness, swap_latents)
 from ..diffusion.words import (MOST_VECTORS, LearntWord, WordError, add_word, check_users_token,
                                            embedding_table, load_word, save_word, sentence, word_token)
-from ..emotions import Emotion, UnknownEmotion, get_emotion, prompt
+from ..emotions import Blend, Emotion, UnknownEmotion, get_emotion, prompt
 from ..faces import FaceError, align, detect, pick
 from ..images import ImageError, load_image, save_image, show_sheet, to_image
 from ..method import register
-from .hspace import UNCALIBRATED, FaceInversion, HSpaceEdit
+from .hspace import UNCALIBRATED, FaceInversion, HSpaceEdit, blended
 from ..old_names import old_names
 
 __getattr__ = old_names(__name__)
@@ -85,6 +85,7 @@ class TextualInversion(HSpaceEdit):
         "(3, H, W) in [-1, 1] with the emotion (a name, also of a learnt word, an `Emotion` or a `Direction`)."
         state = state or self.prepare_crop(crop)
         if strength == 0: return self.reconstruct(crop, state)
+        if isinstance(emotion, Blend): emotion = blended(self.raw_direction, emotion)
         if isinstance(emotion, Direction):
             latents = edit_latents(state.inversion, emotion, strength * self.guidance, asymmetric=False)
             return self._decode(latents)[0].to(crop.device)
