@@ -30,7 +30,7 @@ setup(
                  'Intended Audience :: Science/Research', 'Natural Language :: English',
                  'Programming Language :: Python :: 3', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name'] + '.*']),
-    package_data={cfg['lib_name']: ['weights/**/*', '**/*.json', '**/*.npz', '**/*.safetensors', '**/*.md']},
+    package_data={cfg['lib_name']: ['py.typed', 'weights/**/*', '**/*.json', '**/*.npz', '**/*.safetensors', '**/*.md']},
     python_requires='>=' + cfg['min_python'],
     install_requires=shlex.split(cfg['requirements']),
     extras_require={'onnx': shlex.split(cfg['onnx_requirements']),

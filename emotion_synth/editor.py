@@ -337,7 +337,7 @@ class Editor(FaceEditor):
         callback: Callable[[int, int], Any] | None=None, # called with (done, total) after each photo
         progress: bool=True, # bars for what takes over two seconds
         **about: Any,        # what else `read_provenance` says of a file; not needed
-    ) -> Any:                # an `Edit`; for a list of photos, a list of them
+    ) -> Edit:               # for a list of photos a list of them
         """The photo with the emotion in it.
 
         `UnknownEmotion`, `DirectionError`, `EditError`, `ImageError` and `FaceError` say in one sentence what is
