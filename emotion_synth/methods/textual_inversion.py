@@ -59,6 +59,8 @@ def _users_word(word):
 @register("textual_inversion")
 class TextualInversion(HSpaceEdit):
     "Edits by a learnt word (Gal et al. 2023): the inverted photo is denoised under a sentence with the word in it."
+    scaled = False
+
     def __init__(self,
         backbone: Backbone|str|None = None, # with text, or the name of one; None is the embedded face128
         words: tuple = (), # `LearntWord`s, or files of them
