@@ -9,7 +9,7 @@ __all__ = ['FULL', 'STEPS', 'OWN', 'ADDED', 'LINES', 'PHOTOS', 'Lesson', 'lesson
 # %% ../../nbs/42d_join.ipynb #c7c59e7c
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -127,7 +127,9 @@ def learn_line(lesson: Lesson, line: str, out: str | Path) -> Path:
     return folder
 
 def scale_words(lesson: Lesson, out: str | Path) -> dict[str, dict]:
-    "\"learnt\" and \"plain\" -> emotion -> guidance; the learnt words' files keep theirs. Written to `out`/guidance.json."
+    """"learnt" and "plain" -> emotion -> guidance, written to `out`/guidance.json.
+
+    The learnt words' files keep theirs."""
     path, few = Path(out)/"guidance.json", lesson.inversion.select(range(8))
     if path.exists(): return json.loads(path.read_text())
     score, words = _score(lesson, few), lesson_words(lesson, out)

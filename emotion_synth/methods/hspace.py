@@ -161,7 +161,8 @@ def text_outside_middle(backbone: Backbone) -> bool:
 
 def _warn_of_scale(method):
     "Say that strength 1 is a guess, and what the middle cannot do in this model."
-    said = "Strength 1 is a guess for this model: find its scale with `method.calibrate(faces, score_fn)` (chapter 13b)."
+    said = ("Strength 1 is a guess for this model: find its scale with `method.calibrate(faces, score_fn)` "
+            "(chapter 13b).")
     if text_outside_middle(method.backbone):
         said += (" The model reads its text outside of the middle, too, where this method changes nothing, so an edit "
                  "may be weak: the method textual_inversion swaps the whole sentence.")
