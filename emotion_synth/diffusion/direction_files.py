@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LONGEST_NAME', 'MOST_TERMS', 'MOST_STEPS', 'MOST_WEIGHT', 'ELSEWHERE', 'TERMS', 'checked_number', 'checked_name',
-           'register_term', 'load_direction']
+           'register_term', 'in_eight_bits', 'from_eight_bits', 'load_direction']
 
 # %% ../../nbs/13aa_direction_files.ipynb #7a27d81c
 import json
@@ -140,16 +140,46 @@ def _pack_term(term, tensors):
     tensors.update({f"{key}.{name}": v.detach().cpu().clone().contiguous() for name, v in own.items()})
     return values | dict(kind=term.kind, key=key)
 
+# %% ../../nbs/13aa_direction_files.ipynb #07c92954
+def in_eight_bits(
+    tensors: dict, # name -> tensor
+    least: int = 4096, # smaller ones, and those of one axis, stay as they are
+) -> dict: # with NAME.int8 and NAME.scale, a number for each row, in place of each large NAME
+    "Large tensors as whole numbers from -127 to 127."
+    small = {}
+    for name, values in tensors.items():
+        large = values.is_floating_point() and values.dim() > 1 and values.numel() >= least
+        if not large:
+            small[name] = values
+            continue
+        scale = values.float().abs().flatten(1).amax(1).clamp(min=1e-4).div(127).half()
+        rows = values.float() / scale.float().view(-1, *[1] * (values.dim() - 1))
+        small |= {f"{name}.int8": rows.round().clamp(-127, 127).to(torch.int8), f"{name}.scale": scale}
+    return small
+
+def from_eight_bits(tensors: dict) -> dict:
+    "The tensors that `in_eight_bits` made small, in float32; `DirectionError` where a part of one is missing."
+    names = {name.removesuffix(".int8") for name, values in tensors.items() if values.dtype == torch.int8}
+    found = {k: v for k, v in tensors.items() if k.removesuffix(".int8").removesuffix(".scale") not in names}
+    for name in names:
+        rows, scale = tensors.get(f"{name}.int8"), tensors.get(f"{name}.scale")
+        if rows is None or scale is None or scale.shape != rows.shape[:1]:
+            raise DirectionError(f"The tensor {reprlib.repr(name)} has lost a part: get the file again.")
+        found[name] = rows.float() * scale.float().view(-1, *[1] * (rows.dim() - 1))
+    return found
+
 # %% ../../nbs/13aa_direction_files.ipynb #0485545f
 @patch
 def save(
     self: Direction,
     path: str|Path, # a .safetensors file
+    small: bool = False, # large tensors in eight bits
     **about, # json values: how it was made; kept beside it
 ) -> Path: # the same
     "Write a direction in one go. `DirectionError` for terms that no file can hold."
     path, tensors = Path(path), {}
     data = json.dumps(dict(direction=_pack(self, tensors), about=about))
+    if small: tensors = in_eight_bits(tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, to_bytes(tensors, metadata=dict(emotion_synth=data)))
     return path
@@ -208,6 +238,7 @@ def load_direction(path: str|Path) -> Direction:
     data, tensors = _opened(path)
     try:
         for name, values in tensors.items(): _check_size(name, values)
+        tensors = from_eight_bits(tensors)
         return _unpack(data, tensors)
     except DirectionError as e: raise DirectionError(f"{path.name}: {e}") from e
     except Exception as e:
