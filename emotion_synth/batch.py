@@ -176,12 +176,12 @@ def _done(task, settings, edit, judge, force, private):
     return {**record, "stamp": _stamp(task.source), "seconds": round(time.perf_counter() - start, 2), "error": error,
             **({"warning": " ".join(said)} if said else {})}
 
-# %% ../nbs/50b_batch.ipynb #23154992
+# %% ../nbs/50b_batch.ipynb #19b4004a
 class Workers:
     "The processes that share a batch; only one where no launcher has started this process."
     def __init__(self, device: str | None=None):
         self.state, self.rank, self.count = None, 0, 1
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             import torch
             from accelerate import PartialState
             from accelerate.utils import parse_flag_from_env

@@ -194,13 +194,14 @@ def is_our_edit(
     try: return "method" in read_provenance(path)
     except ImageError: return False
 
-# %% ../nbs/00e_picture_files.ipynb #04ff767f
+# %% ../nbs/00e_picture_files.ipynb #e98daeaf
 def _refusal(path, original, force):
     "The sentence against writing to a path; None where there is nothing against it."
     try: os.stat(path)  # unlike `exists`, it objects to impossible names
     except (FileNotFoundError, NotADirectoryError): return None
     if path.is_dir(): return f"'{path}' is a folder: give a file name too, such as '{path/'edit.png'}'."
-    if original is not None and Path(original).exists() and path.samefile(original):
+    original = None if original is None else Path(original).expanduser()
+    if original is not None and original.exists() and path.samefile(original):
         return f"'{path}' is the photo itself: choose another name, so that the original stays."
     if force or is_our_edit(path): return None
     return (f"'{path}' exists already and is not an edit of ours: choose another name, "
