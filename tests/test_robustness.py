@@ -1,5 +1,5 @@
 "What holds when something goes wrong: a killed process, a full disk, two writers, bad input, an error inside an edit."
-import errno, itertools, os, random, re, shlex, signal, subprocess, sys, time
+import errno, itertools, json, os, random, re, shlex, shutil, signal, socket, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,10 +14,10 @@ STOPPED = 'emotion-synth: stopped; nothing was saved.'
 MINUTE = 60
 linux = pytest.mark.skipif(sys.platform != 'linux', reason='signals, limits and /proc as Linux has them')
 
-def environment():
+def environment(**more):
     "One thread a process, since several run at a time."
     path = filter(None, (str(ROOT), os.environ.get('PYTHONPATH')))
-    return {**os.environ, 'PYTHONPATH': os.pathsep.join(path), 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(path), 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1', **more}
 
 @contextmanager
 def started(*args, **more):
@@ -57,7 +57,7 @@ def photo(tmp_path, monkeypatch):
 @pytest.fixture
 def told(capsys, monkeypatch):
     "Runs a command in this process: (exit code, output, errors)."
-    monkeypatch.setattr(cli._Waiting, '__call__', lambda self, doing: None)
+    monkeypatch.setattr(cli.Waiting, '__call__', lambda self, doing: None)
     def run(*args):
         capsys.readouterr()
         code = cli.main(list(map(str, args)))
@@ -350,6 +350,107 @@ def test_learn_killed_and_resumed(photo, toy):
     assert sorted(made) == ['direction.safetensors', 'learned_embeds.safetensors', 'sheet.png']
     assert contents(Path('resumed')) == made
 
+# A batch that is killed, or shared
+
+@pytest.fixture
+def photos(photo):
+    "A folder with four photos, one without a face, and one that is none; its name."
+    folder = photo.parent/'photos'
+    folder.mkdir()
+    for i, side in enumerate((300, 340, 380, 420)):
+        sample_photo().resize((side, side)).save(folder/f'{i}.jpg', quality=90)
+    load_image(np.full((200, 300, 3), (120, 160, 220), np.uint8)).save(folder/'sky.png')
+    (folder/'page.jpg').write_text('<html>Not found</html>')
+    return folder
+
+def batch_of(out, *more): return *CLI, 'batch', 'photos', '--emotion', 'joy', '--out', out, *more
+
+def made(out):
+    "The bytes of every edit, and the records without the seconds."
+    records = [json.loads(line) for line in (Path(out)/'edits.jsonl').read_text().splitlines()]
+    for record in records: record.pop('seconds')
+    return {p.name: p.read_bytes() for p in Path(out).glob('*.jpg')}, records
+
+def by_one(out):
+    with started(*batch_of(out)) as process: code, said, err = finished(process)
+    assert (code, said) == (1, f'saved 4 of 6 photos in {out}\n') and 'Traceback' not in err, (code, said, err)
+    return made(out)
+
+@linux
+@pytest.mark.parametrize('number', (signal.SIGINT, signal.SIGKILL), ids=lambda n: n.name)
+def test_batch_is_stopped_and_goes_on(photos, number):
+    "Nothing that was made is made again, and in the end everything is as if nothing had happened."
+    with started(*batch_of('out')) as process:
+        while not Path('out/edits.jsonl').exists():
+            assert process.poll() is None, finished(process)
+            time.sleep(.01)
+        process.send_signal(number)
+        code, _, err = finished(process)
+    assert code == (130 if number == signal.SIGINT else -number), err
+    if code == 130: assert err.splitlines()[-1] == 'emotion-synth: stopped; the same command goes on from here.'
+    first = {p.name: p.stat().st_mtime_ns for p in Path('out').glob('*.jpg')}
+    with open('out/edits.jsonl', 'a') as records: records.write('{"file": "cut in the midd')
+    with started(*batch_of('out')) as process: assert finished(process)[0] == 1
+    listed = {name for name in first if (Path('out')/name).stat().st_mtime_ns == first[name]}
+    assert len(listed) >= len(first) - 1, 'an edit may be lost whose record was not written'
+    for part in Path('out').glob('.*.part'): part.unlink()
+    assert made('out') == by_one('whole')
+
+def test_batch_shared_by_two(photos):
+    "Two processes write what one does, and say it once."
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    def run(rank):
+        env = environment(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
+                          MASTER_PORT=str(port))
+        command = [sys.executable, *batch_of('shared', '--device', 'cpu')]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=5*MINUTE)
+    with ThreadPoolExecutor(2) as two: first, second = two.map(run, (0, 1))
+    assert (first.returncode, first.stdout) == (1, 'saved 4 of 6 photos in shared\n'), first
+    assert (second.returncode, second.stdout, second.stderr) == (0, '', ''), second
+    assert names(Path('shared')) == ['0_joy_1.jpg', '1_joy_1.jpg', '2_joy_1.jpg', '3_joy_1.jpg', 'edits.jsonl']
+    assert made('shared') == by_one('alone')
+
+BATCH_MEMORY = """
+import resource, sys
+from emotion_synth import batch, cli
+peaks = []
+def one(*args, go_on=batch._done):
+    record = go_on(*args)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return record
+batch._done = one
+cli.main('batch big --emotion joy --out out'.split())
+print(peaks[-1]/peaks[3])
+"""
+
+@linux
+def test_batch_memory_is_flat(photo):
+    Path('big').mkdir()
+    for i in range(12): load_image(np.asarray(sample_photo().resize((1600, 1600))) // (1 + i % 2)).save(f'big/{i}.jpg')
+    with started('-c', BATCH_MEMORY) as process: code, out, err = finished(process)
+    assert code == 0 and float(out.splitlines()[-1]) < 1.05, (out, err)
+
+# What other programs read
+
+@pytest.mark.skipif(not shutil.which('exiftool'), reason='exiftool is not installed')
+@pytest.mark.parametrize('ending', ('png', 'jpg', 'webp', 'tif'))
+def test_exiftool_reads_the_provenance(photo, ending):
+    "And finds the author, but no place and no thumbnail of the unedited face."
+    sample_photo().resize((64, 64)).save('thumb.jpg')
+    sample_photo().save('phone.jpg')
+    wrote = ('-Artist=Ann', '-GPSLatitude=59', '-GPSLatitudeRef=N', '-SerialNumber=S1', '-Orientation#=6',
+             '-ThumbnailImage<=thumb.jpg')
+    subprocess.run(['exiftool', '-q', '-overwrite_original', *wrote, 'phone.jpg'], check=True)
+    settings = dict(method='morph', emotion='joy', strength=.8, face='0', seed=7)
+    save_image(to_array('phone.jpg'), f'edit.{ending}', like='phone.jpg', **settings)
+    read = subprocess.run(['exiftool', '-j', '-a', f'edit.{ending}'], capture_output=True, text=True)
+    said = json.loads(read.stdout)[0]
+    assert [said[k] for k in ('Artist', 'Method', 'Emotion', 'Strength', 'Seed')] == ['Ann', 'morph', 'joy', .8, 7]
+    assert said['DigitalSourceType'].endswith('compositeWithTrainedAlgorithmicMedia') and 'Warning' not in said
+    assert not [tag for tag in said if any(w in tag for w in ('GPS', 'Serial', 'Thumbnail', 'Orientation'))], said
+
 # An error in the middle of an edit
 
 def traces(network):
@@ -509,6 +610,32 @@ edit me.png --emotion joy -o out.txt
 edit me.png --emotion joy -o out
 edit me.png --emotion joy -o nowhere/out.png
 edit me.png --emotion joy -o xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.png
+edit me.png --emotion joy --emotion sad
+edit me.png --emotions joy
+edit me.png --emotion joy -o .
+edit me.png --emotion joy -o folder
+edit me.png --emotion joy -o sky.png
+edit me.png --emotion joy -o me.png --force
+edit me.png --emotion joy --face 0,7
+edit me.png --emotion joy --face ,
+edit me.png --valence 1
+edit me.png --valence 2 --arousal 0
+edit me.png --valence x --arousal 0
+edit me.png --valence 0 --arousal nan
+batch nowhere --emotion joy --out new
+batch folder --emotion joy --out new
+batch '*.tiff' --emotion joy --out new
+batch me.png --emotion joy --out page.jpg
+batch me.png --emotion joy --out nowhere/new
+batch me.png --emotion joy --out new --strength 3
+batch me.png --emotion joy --out new --method photoshop
+batch me.png --out new
+compare me.png --emotion joy
+compare me.png --methods morph,photoshop --emotion joy
+compare sky.png --methods morph --emotion joy
+completion tcsh
+info nowhere.png
+info page.jpg
 edit me.png --direction nowhere.safetensors
 edit me.png --direction page.jpg
 edit me.png --word nowhere.safetensors
