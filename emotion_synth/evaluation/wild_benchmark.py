@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,7 @@ def collect(
     out: str | Path,         # folder for rows-*.jsonl; what is there is not measured again
     judges: Judges | None=None,
     people: int=8,           # photos of each kind
+    editor_for: Callable[[str], Editor]=editor_of, # for methods that are not in the registry
 ) -> list[dict]:
     "Measure methods on tasks; goes on where it stopped, and shares the work under `accelerate launch`."
     from accelerate import PartialState
@@ -131,7 +132,7 @@ def collect(
     out.mkdir(parents=True, exist_ok=True)
     judges = judges or Judges.load()
     for method in methods:
-        editor = None if method in BASELINES else editor_of(method)
+        editor = None if method in BASELINES else editor_for(method)
         edit, done = BASELINES.get(method) or editing(editor), Counter()
         finished = {(r["method"], r["kind"], r["person"]): r for r in read_rows(out)}
         done.update(kind for name, kind, _ in finished if name == method)

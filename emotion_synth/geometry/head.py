@@ -192,15 +192,32 @@ WEIGHTS = (Path(__file__).resolve().parents[1] / "weights" if "__file__" in glob
            else Path("../emotion_synth/weights").resolve())
 _SMALL = ("teeth_uv",)
 _HUNDREDTHS = ("components", "targets", "teeth_targets")
+#: Movements of which most is 0 -> whose vertices they move.
+_SPARSE = {"targets": "mean", "teeth_targets": "teeth"}
 _FLOATS = ("mean", "uv", "eyes", "teeth")
 _INTEGERS = ("triangles", "eye_triangles", "teeth_triangles")
 
 # %% ../../nbs/03_heads.ipynb #5dbb2767
+def _sparse(name, moves):
+    "A movement (n, V, 3) of which most is 0: the vertices that move (k, 3), and bits that say which they are."
+    moving = moves.any(-1)
+    return {name: moves[moving], f"{name}_moving": np.packbits(moving)}
+
+def _dense(name, arrays, vertices):
+    "The movement (n, V, 3) again; as it is where a file holds it whole."
+    if f"{name}_moving" not in arrays: return arrays[name]
+    bits = np.unpackbits(arrays[f"{name}_moving"]).astype(bool)
+    moving = bits[:len(bits) // vertices * vertices].reshape(-1, vertices)
+    moves = np.zeros((*moving.shape, 3), np.float32)
+    moves[moving] = arrays[name]
+    return moves
+
 def _packed(head):
     "Name in the file -> array, of a `StatisticalHead`."
     weights = head.landmarks.tocoo()
     arrays = {name: getattr(head, name).astype(np.float32) for name in _FLOATS}
     arrays |= {name: (getattr(head, name) * 100).astype(np.float16) for name in _HUNDREDTHS}
+    for name in _SPARSE: arrays |= _sparse(name, arrays[name])
     arrays |= {name: getattr(head, name).astype(np.float16) for name in _SMALL}
     arrays |= {name: getattr(head, name).astype(np.uint16) for name in _INTEGERS}
     return arrays | dict(landmark_row=weights.row.astype(np.uint16), landmark_col=weights.col.astype(np.uint16),
@@ -229,7 +246,8 @@ def save_statistical_head(head: StatisticalHead, folder: str | Path) -> None:
 def _unpacked(arrays):
     "The fields of a `StatisticalHead` that a file's arrays hold, in float64 and int64."
     fields = {name: arrays[name].astype(float) * 1. for name in (*_FLOATS, *_SMALL)}
-    fields |= {name: arrays[name].astype(float) * .01 for name in _HUNDREDTHS}
+    whole = arrays | {name: _dense(name, arrays, len(arrays[of])) for name, of in _SPARSE.items()}
+    fields |= {name: whole[name].astype(float) * .01 for name in _HUNDREDTHS}
     return fields | {name: arrays[name].astype(np.int64) for name in _INTEGERS}
 
 # %% ../../nbs/03_heads.ipynb #7eae6a6d

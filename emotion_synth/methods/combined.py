@@ -26,7 +26,7 @@ from ..diffusion.recipes import (CONFUSABLE_PAIRS, ROW_RATE, GradedBatches, Grad
                                              SpokenChange, WordClipEncoder, graded_pairs, pair_mean,
                                              separate_confusable, sentences_with, word_and_change, word_clip_encoder,
                                              word_directed)
-from ..emotions import EMOTIONS, Emotion, feeling, get_emotion
+from ..emotions import EMOTIONS, Blend, Emotion, feeling, get_emotion
 from ..method import register
 from .asyrp import Asyrp
 from .hspace import UNCALIBRATED, FaceInversion, HSpaceEdit
@@ -95,6 +95,7 @@ def key(self: Combined, emotion: Emotion|str|LearntWord|Direction) -> str|Direct
 
     A `Direction` is its own key."""
     if isinstance(emotion, Direction): return emotion
+    if isinstance(emotion, Blend): return self.direction(emotion)
     text = word_meaning(emotion)
     found = next((name for name in (text, text.replace(" ", "-")) if name in self._directions), None)
     return found or get_emotion(emotion).name

@@ -12,7 +12,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..data.people import neutralising
-from ..emotions import Emotion, get_emotion
+from ..emotions import Blend, Emotion, get_blend
 from ..faces import Face
 from ..geometry.recipes import recipe
 from ..geometry.carrier import photo_portrait
@@ -26,6 +26,8 @@ from ..old_methods import takes_crops_too
 @register("morph")
 class Morph(CropMethod):
     "Edits by driving a head fitted to the face: no training, native at any resolution (chapters 03 to 03g)."
+    supports_blends = True
+
     def __init__(self,
         # as strength grows, take off the smile that the face already shows, so that the sadness of a person who
         # smiles is not a sad smile and joy does not double one
@@ -45,31 +47,37 @@ class Morph(CropMethod):
         return FaceState(photo, face, photo_portrait(photo, face))
 
     @takes_crops_too
-    def edit(self, state: FaceState, emotion: str|Emotion, strength: float = 1.) -> np.ndarray:
+    def edit(self, state: FaceState, emotion: str|Emotion|Blend, strength: float = 1.) -> np.ndarray:
         "The photo (H, W, 3) uint8 with the emotion; pixels that do not move stay bit-identical."
         if strength == 0: return state.photo
         return self.field(state.inner, emotion, strength).apply(state.photo)
 
 # %% ../../nbs/14_morph.ipynb #5fdbd7c3
 @patch
-def actions(self: Morph, emotion: str|Emotion, strength: float = 1., variant: str|None = None) -> dict:
+def actions(self: Morph, emotion: str|Emotion|Blend, strength: float = 1., variant: str|None = None) -> dict:
     """Weights of an emotion's recipe at a strength, by name; variant: None for the method's own, or the usual one.
 
     `UnknownEmotion` with the nearest names for others, ValueError with the list for an unknown variant."""
-    return recipe(emotion, strength, variant=variant or self.variant)
+    if not isinstance(emotion, Blend): return recipe(emotion, strength, variant=variant or self.variant)
+    total = {}
+    for e, weight in emotion.parts:
+        for name, amount in recipe(e, weight * strength).items(): total[name] = total.get(name, 0) + amount
+    return total
 
 @patch
-def field(self: Morph, portrait: Portrait, emotion: str|Emotion, strength: float = 1.) -> Any:
+def field(self: Morph, portrait: Portrait, emotion: str|Emotion|Blend, strength: float = 1.) -> Any:
     "The `Field` that `emotion` at `strength` is on a portrait."
     actions = self.actions(emotion, strength)
-    smiles = get_emotion(emotion).family == "joy" and strength > 0
+    parts = get_blend(emotion).parts
+    smiles = max(parts, key=lambda part: part[1])[0].family == "joy" and strength > 0
     base = neutralising(portrait, thorough=not smiles) if self.neutralise else {}
-    k = min(1., abs(strength) * (1. if smiles else 1.5))
+    amount = min(1., sum(abs(weight) for _, weight in parts))
+    k = min(1., amount * abs(strength) * (1. if smiles else 1.5))
     weights = {n: float(actions.get(n, 0) + k * base.get(n, 0)) for n in {**actions, **base}}
     return portrait.express(weights, self.folds)
 
 @patch
-def check(self: Morph, emotion: str|Emotion) -> None:
+def check(self: Morph, emotion: str|Emotion|Blend) -> None:
     "`UnknownEmotion`, before a head is fitted, for a name that no recipe knows; ValueError for an unknown variant."
     self.actions(emotion)
 
@@ -82,7 +90,7 @@ def prepare_crop(self: Morph, crop: "torch.Tensor") -> Portrait:
     return Portrait(image, points, eye_px=96)
 
 @patch
-def edit_crop(self: Morph, crop: "torch.Tensor", emotion: str|Emotion, strength: float = 1.,
+def edit_crop(self: Morph, crop: "torch.Tensor", emotion: str|Emotion|Blend, strength: float = 1.,
               state: Portrait|None = None) -> "torch.Tensor":
     "(3, H, W) in [-1, 1] with `emotion` at `strength`; `state` is what `prepare_crop` gave."
     if strength == 0: return self.reconstruct(crop)

@@ -26,11 +26,11 @@ from ..diffusion.word_learning import (HeldOut, Recipe, clip_image_features, fro
                                                    likeness, swap_latents)
 from ..diffusion.words import (MOST_VECTORS, LearntWord, WordError, add_word, check_users_token,
                                            embedding_table, load_word, save_word, sentence, word_token)
-from ..emotions import Emotion, UnknownEmotion, get_emotion, prompt
+from ..emotions import Blend, Emotion, UnknownEmotion, get_emotion, prompt
 from ..faces import FaceError, align, detect, pick
 from ..images import ImageError, load_image, save_image, show_sheet, to_image
 from ..method import register
-from .hspace import UNCALIBRATED, FaceInversion, HSpaceEdit
+from .hspace import UNCALIBRATED, FaceInversion, HSpaceEdit, blended
 from ..old_names import old_names
 
 __getattr__ = old_names(__name__)
@@ -62,7 +62,9 @@ class TextualInversion(HSpaceEdit):
     def __init__(self,
         backbone: Backbone|str|None = None, # with text, or the name of one; None is the embedded face128
         words: tuple = (), # `LearntWord`s, or files of them
-        guidance: float = 1., # how much the word's effect on the noise is exaggerated; 1 is not at all
+        # how much a word's effect on the noise is exaggerated, 1 is not at all: a number, or emotion -> number; None:
+        # what the word's file says, else 1
+        guidance: float|dict|None = None,
         # folder with words/*.safetensors (None: that of the embedded weights, for a backbone given by name)
         folder: str|Path|None = None,
         **kwargs, # of `HSpaceEdit`: num_inference_steps, inversion, subject, autocast
@@ -80,17 +82,27 @@ class TextualInversion(HSpaceEdit):
         word = self.words.get(word_meaning(emotion))
         return sentence(word, self.subject) if word else prompt(emotion, subject=self.subject)
 
-    def edit_crop(self, crop: torch.Tensor, emotion: str|Emotion|Direction, strength: float = 1.,
+    def guidance_of(self, emotion: str|Emotion|None) -> float:
+        "The guidance for an emotion: its own where there is one, else the method's, else 1."
+        if isinstance(self.guidance, dict): return float(self.guidance.get(word_meaning(emotion), 1.))
+        if self.guidance is not None: return float(self.guidance)
+        word = self.words.get(word_meaning(emotion))
+        return float(word.about.get("guidance", 1.)) if word else 1.
+
+    def edit_crop(self, crop: torch.Tensor, emotion: str|Emotion|Blend|Direction, strength: float = 1.,
                   state: FaceInversion|None = None) -> torch.Tensor:
         "(3, H, W) in [-1, 1] with the emotion (a name, also of a learnt word, an `Emotion` or a `Direction`)."
         state = state or self.prepare_crop(crop)
         if strength == 0: return self.reconstruct(crop, state)
+        if isinstance(emotion, Blend):
+            emotion = blended(lambda e: self.guidance_of(e) * self.raw_direction(e), emotion)
+            return self._decode(edit_latents(state.inversion, emotion, strength, asymmetric=False))[0].to(crop.device)
         if isinstance(emotion, Direction):
-            latents = edit_latents(state.inversion, emotion, strength * self.guidance, asymmetric=False)
+            latents = edit_latents(state.inversion, emotion, strength * self.guidance_of(None), asymmetric=False)
             return self._decode(latents)[0].to(crop.device)
         said = self.sentence(emotion)
         if said == state.sentence: return self.reconstruct(crop, state)
-        return self._decode(swap_latents(state.inversion, said, strength, self.guidance))[0].to(crop.device)
+        return self._decode(swap_latents(state.inversion, said, strength, self.guidance_of(emotion)))[0].to(crop.device)
 
 # %% ../../nbs/20_textual_inversion.ipynb #91cada19
 @patch

@@ -21,7 +21,7 @@ from ..diffusion.model_files import weights_dir
 from ..diffusion.inversion import progress_bar
 from ..training.shards import ImageShards
 from ..training.trainer import TrainingError
-from ..emotions import Emotion, get_emotion
+from ..emotions import Blend, Emotion, get_emotion
 from ..faces import Alignment, transfer
 from ..images import to_array, to_image, to_tensor
 from .hspace import movement_score
@@ -54,7 +54,7 @@ def to_size(
 @register("vae")
 class VAEInducer(CropMethod):
     "Emotions as sums in the latent of a `FaceVAE`: posterior mean, evaluation mode, vectors learnt within people."
-    transfer = "carrier"
+    transfer, supports_blends = "carrier", True
 
     def __init__(self,
         vae: FaceVAE = None,           # None loads it from `folder`
@@ -115,13 +115,14 @@ def latent(self:VAEInducer, emotion: str|Emotion) -> torch.Tensor:
 @patch
 def edit_crop(self:VAEInducer,
     crop: torch.Tensor,                  # (3, H, W) in [-1, 1]
-    emotion: str|Emotion|torch.Tensor,   # or a sum of `latent`s
+    emotion: str|Emotion|Blend|torch.Tensor, # or a sum of `latent`s
     strength: float = 1.,
     state: FaceLatent = None,            # of `prepare`
 ) -> torch.Tensor:
     "The crop (3, H, W) in [-1, 1] with an emotion."
     state = state or self.prepare_crop(crop)
     if strength == 0: return self.reconstruct(crop, state)
+    if isinstance(emotion, Blend): emotion = sum(weight * self.latent(e) for e, weight in emotion.parts)
     return self._decode(self._learnt().moved(state.z, emotion, strength), crop)
 
 # %% ../../nbs/24b_vae_method.ipynb #cafce2d4
