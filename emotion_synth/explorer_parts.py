@@ -184,12 +184,12 @@ def _search_words():
 
 def _family(name): return sorted((e for e in EMOTIONS.values() if e.family == name), key=lambda e: e.intensity)
 
-# %% ../nbs/34_explorer_parts.ipynb #42f933ff
+# %% ../nbs/34_explorer_parts.ipynb #456b9989
 #: The family of directions that were opened.
 LEARNT = "learnt"
 
 class OneEmotion(Panel):
-    "One emotion by its family or by a word; `value` is its name, or a `Direction`."
+    "One emotion by its family or by a word; `value` is its name, or a `Direction`, which is offered from then on."
     def __init__(self, value: str="surprise"):
         auto = {"button_width": "auto"}
         self.family = w.ToggleButtons(options=EKMAN, style=auto, tooltip="families of emotions")
@@ -205,20 +205,15 @@ class OneEmotion(Panel):
         self.search.observe(self._searched, "value")
         self.take(value)
 
-    def add(self, direction: "Direction") -> None:
-        "Offer a direction, in the place of another of its name."
-        self.directions[direction.name] = direction
-        self._taking = True
-        try: self.family.options = [*EKMAN, LEARNT]
-        finally: self._taking = False
-        self.take(direction)
-
     def _options(self, family):
         if family == LEARNT: return list(self.directions.items())
         return [(e.name, e.name) for e in _family(family)]
 
     def _show(self, value):
-        family = EMOTIONS[value].family if value in EMOTIONS else LEARNT
+        family = EMOTIONS[value].family if isinstance(value, str) else LEARNT
+        if family == LEARNT:
+            self.directions[value.name] = value
+            if LEARNT not in self.family.options: self.family.options = [*EKMAN, LEARNT]
         options = self._options(family)
         self.family.value = family
         if [*self.word.options] != options: self.word.options = options
@@ -239,14 +234,14 @@ class OneEmotion(Panel):
         except UnknownEmotion as error: self.said = str(error)
         self.search.value = ""
 
-# %% ../nbs/34_explorer_parts.ipynb #da489bab
+# %% ../nbs/34_explorer_parts.ipynb #13df45a4
 class Blend(Panel):
     "Up to three emotions; `value` is ((name, weight), ...)."
     def __init__(self, value: tuple=(("joy", .7), ("surprise", .3))):
         names = [("none", ""), *((n, n) for n in (*EKMAN[1:], *sorted(n for n in EMOTIONS if n not in EKMAN)))]
         self.names = [w.Dropdown(options=names, layout=w.Layout(width="130px"), tooltip=f"emotion {i} of the blend")
                       for i in (1, 2, 3)]
-        self.weights = [w.FloatSlider(0, min=0, max=1, step=.05, layout=w.Layout(flex="1 1 120px", width="auto"),
+        self.weights = [w.FloatSlider(0, min=-1, max=1.5, step=.05, layout=w.Layout(flex="1 1 120px", width="auto"),
                                       tooltip=f"weight of emotion {i}") for i in (1, 2, 3)]
         super().__init__([w.HBox(row) for row in zip(self.names, self.weights)])
         self.take(value)
@@ -307,7 +302,7 @@ class PlanePad(Panel):
 
     def _read(self): return Place(round(self.valence.value, 4), round(self.arousal.value, 4))
 
-# %% ../nbs/34_explorer_parts.ipynb #990c6e14
+# %% ../nbs/34_explorer_parts.ipynb #9cfeb5f0
 class EmotionChooser(Panel):
     "One emotion, a blend or a place; `value` is as in `Settings.emotion`."
     #: Label, value and tooltip of the kinds.
@@ -324,11 +319,6 @@ class EmotionChooser(Panel):
         self.kind.observe(self._kind_moved, "value")
         for panel in self.parts: panel.observe(self._moved, "value")
         self.panels["one"].observe(lambda change: setattr(self, "said", change["new"]), "said")
-
-    def add(self, direction: "Direction") -> None:
-        "Offer a direction, and choose it."
-        self.panels["one"].add(direction)
-        self.take(direction)
 
     def _show(self, value):
         kind = "blend" if isinstance(value, tuple) else "place" if isinstance(value, Place) else "one"

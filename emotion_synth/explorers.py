@@ -12,6 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from .edits import Edit, EditError, Photo
 from .explorer_parts import data_link, discard, jpeg, judge_bars, take_upload, uploaded
 from .explorer_page import (
     STRENGTH, all_controls, arrange, busy_sign, caption_line, png, running_cell, weakly)
-from .explorer_state import Session, Settings, editor_for, method_choices, settings_of
-from .explorer_worker import Worker, bars_to
+from .explorer_state import Session, Settings, as_setting, editor_for, method_choices, settings_of
+from .explorer_worker import Quiet, Worker, bars_to
 from .images import ImageSource, sample_photo
 from .method import DEFAULT_METHOD, DIRECTION_METHOD
 
@@ -48,24 +49,23 @@ class ExplorerClosed(EditError, AttributeError):
 
 class Explorer:
     "A page to edit a photo with: `.edit` is what it shows, at the photo's own size."
-    closed = False
+    closed, _at_work = False, None
     def __init__(self,
         photo: ImageSource | Photo | None=None, # scikit-image's astronaut when None
-        emotion: Any="surprise",            # a name, {name: weight} for a blend, or a `Place`
+        emotion: Any="surprise",            # a word, {word: weight} for a blend, a `Place` or a `Direction`
         strength: float=.8,
         method: str=DEFAULT_METHOD,
         methods: Sequence[str] | None=None, # names to choose from; all that work here when None
         editor: Editor | None=None,         # to share its memory
         paths: bool=True, # False: no path can be typed, and files are only downloaded, for a page that others see
     ):
-        self._made, self._own, self._here, self._suggested = running_cell(), editor is None, threading.local(), ""
+        self._made, self._own, self._quiet, self._suggested = running_cell(), editor is None, Quiet(), ""
         _close_earlier(*self._made)
         self.editor, self._lock = editor or Editor(method), threading.RLock()
         self.session, self._folder = Session(self.editor), None if paths else tempfile.TemporaryDirectory()
         choices = {c.name: c for c in method_choices(methods)}
         if editor is not None or choices[method].needs: choices[method] = method_choices([method], given=True)[0]
-        emotion = tuple(emotion.items()) if isinstance(emotion, dict) else emotion
-        self.controls = all_controls(emotion, strength, method, choices.values())
+        self.controls = all_controls(as_setting(emotion), strength, method, choices.values())
         vars(self).update(self.controls)
         self._choices, self.page = choices, arrange(self.controls, choices.values(), paths)
         self._worker = Worker(weakly(self._report))
@@ -122,7 +122,7 @@ def edit(self:Explorer) -> Edit | None:
     self.wait()
     with self._lock: return self.session.full() if self.session.shown else None
 
-# %% ../nbs/50_explorers.ipynb #bcaeb463
+# %% ../nbs/50_explorers.ipynb #ab263b1d
 @patch
 def settings(self:Explorer) -> Settings:
     "What the controls say."
@@ -131,7 +131,7 @@ def settings(self:Explorer) -> Settings:
 @patch
 def update(self:Explorer, change: Any=None, keep: bool=True) -> None:
     "Show what the controls say; keep: as a step of the history."
-    if self._is_quiet() or self.session.photo is None: return
+    if self._quiet.on or self.session.photo is None: return
     if self._at_work not in (None, self.method.value): self._worker.interrupt("show")
     self._worker.submit("show", lambda act=weakly(self._make_or_restore): act(keep))
 
@@ -147,15 +147,17 @@ def _or_restore(self:Explorer, act):
 def _make(self:Explorer, keep):
     "Edit the small copy with what the controls say now, and show it."
     if self.session.photo is None: return
-    settings, self._at_work = self.settings(), self.method.value
-    try:
-        with bars_to(weakly(self._progress)): edit = self.session.preview(settings)
-    finally: self._at_work = None
-    self.session.show(settings, edit, keep)
+    self._edited(self.session, self.settings(), keep)
     self.show()
-    self._worker.submit("rest", weakly(self._rest), delay=1)
 
-Explorer._at_work = None
+@patch
+def _edited(self:Explorer, session, settings, keep=True):
+    "Let a session show what the settings say."
+    self._at_work = settings.method
+    try:
+        with bars_to(weakly(self._progress)): session.show(settings, session.preview(settings), keep)
+    finally: self._at_work = None
+    self._worker.submit("rest", weakly(self._rest), delay=1)
 
 # %% ../nbs/50_explorers.ipynb #60d1561b
 #: The longest side of a picture on the page when the hand rests, px.
@@ -179,34 +181,20 @@ def _offer(self:Explorer):
     if self.name.value in ("", self._suggested): self.name.value = name
     self._suggested = name
     steps = [(f"{i + 1}. {s.caption}", i) for i, s in enumerate(session.history.steps)][::-1]
-    def act():
-        "The steps, the last one first."
+    with self._quiet:
         if list(self.past.options) != steps: self.past.options = steps
         self.past.value = session.history.at
-    self._quietly(act)
     self.undo.disabled, self.redo.disabled = session.history.at < 1, session.history.at >= len(steps) - 1
-
-@patch
-def _quietly(self:Explorer, act):
-    "Set controls without asking for an edit, in this thread; a hand that moves one meanwhile is heard."
-    self._here.quiet = True
-    try: act()
-    finally: self._here.quiet = False
-
-@patch
-def _is_quiet(self:Explorer): return getattr(self._here, "quiet", False)
 
 @patch
 def _take(self:Explorer, settings):
     "Let the controls say what the settings say; a face that this photo has not is left out."
-    def act():
-        "Set the four controls."
-        if settings.method not in [name for _, name in self.method.options]:
-            raise EditError(f"The method '{settings.method}' cannot be chosen here.")
+    if settings.method not in [name for _, name in self.method.options]:
+        raise EditError(f"The method '{settings.method}' cannot be chosen here.")
+    with self._quiet:
         self.emotion.take(settings.emotion)
         self.strength.value, self.method.value = settings.strength, settings.method
         if settings.face in self.face.buttons: self.face.value = settings.face
-    self._quietly(act)
 
 @patch
 def _restore(self:Explorer):
@@ -217,7 +205,9 @@ def _restore(self:Explorer):
 def _rest(self:Explorer):
     "The hand rests: the edit at full size, where the method is quick."
     if self.session.shown is None or self.session.is_full or not self.session.is_quick(): return
-    self.trying(self.session.full)
+    try:
+        with self._lock: self.session.full()
+    except (ValueError, OSError, RuntimeError): return  # said when it is saved
     self.show()
 
 # %% ../nbs/50_explorers.ipynb #88051463
@@ -228,14 +218,23 @@ def open(self:Explorer,
 ) -> None:
     "Open a photo and show what the controls say; where it is refused, all stays as it is."
     def act():
-        "Open, offer the faces, edit."
-        said = self.session.open(photo, name)
-        self._quietly(lambda: self.face.show(self.session.photo, self.session.faces, self.session.usable))
-        self.about.value, self.bars.value = html.escape(self.session.about), ""
-        self.show()
-        self._make(True)
+        "Open and edit it in a session of its own, which takes the place of the last when that went well."
+        fresh = Session(self.editor, seconds=self.session.seconds)
+        said, settings = fresh.open(photo, name), replace(self.settings(), face=min(fresh.usable))
+        try: self._edited(fresh, settings)
+        except Exception:
+            if self.session.photo is None: self._begin(fresh)  # there is nothing to keep
+            raise
+        self._begin(fresh)
         if said: self._say(" ".join(said))
     self._worker.submit("open", lambda trying=weakly(self.trying): trying(act))
+
+@patch
+def _begin(self:Explorer, session):
+    "Show another session."
+    self.session, self.bars.value, self.about.value = session, "", html.escape(session.about)
+    with self._quiet: self.face.show(session.photo, session.faces, session.usable)
+    self.show()
 
 @patch
 def add_direction(self:Explorer,
@@ -246,10 +245,10 @@ def add_direction(self:Explorer,
         "Offer the direction, and choose a method that takes it."
         direction = open_direction(source)
         follows = supports_directions(editor_for(self.editor, self.method.value).method)
-        self._quietly(lambda: self.emotion.add(direction))
         names = [name for _, name in self.method.options]
-        if not follows and DIRECTION_METHOD in names:
-            self._quietly(lambda: setattr(self.method, "value", DIRECTION_METHOD))
+        with self._quiet:
+            self.emotion.take(direction)
+            if not follows and DIRECTION_METHOD in names: self.method.value = DIRECTION_METHOD
         self._make(True)
     self._worker.submit("take", lambda run=weakly(self._or_restore): run(act))
 
@@ -338,11 +337,11 @@ def _loaded(self:Explorer, change):
 
 @patch
 def _typed(self:Explorer, change):
-    if path := change["new"].strip(): self.open_path(path)
+    if (path := change["new"].strip()) and self._folder is None: self.open_path(path)
 
 @patch
 def _jumped(self:Explorer, change):
-    if not self._is_quiet(): self._go(self.session.history.go(change["new"]))
+    if not self._quiet.on: self._go(self.session.history.go(change["new"]))
 
 @patch
 def _wire(self:Explorer):
