@@ -99,45 +99,6 @@ def all_controls(
     "All controls of an explorer by name."
     return _source_controls() | _edit_controls(emotion, strength, method, list(choices)) | _result_controls()
 
-# %% ../nbs/35_explorer_page.ipynb #afd7ef2c
-def _needs(choices):
-    "What the methods that cannot be chosen need, to unfold."
-    rows = "".join(f"<li>{html.escape(c.name)}: needs {html.escape(c.needs)}</li>" for c in choices if c.needs)
-    count = sum(bool(c.needs) for c in choices)
-    return f"<details><summary>{count} more need weights or a key</summary><ul>{rows}</ul></details>" if rows else ""
-
-def arrange(
-    c: dict,                    # what `all_controls` gave
-    choices: Iterable[Choice],  # the methods
-    paths: bool=True,           # whether a path can be typed
-) -> w.VBox:
-    "The page: the picture beside the controls, or above them where it is narrow."
-    for name, marks in (("cancel", "es-cancel"), ("upload", "es-upload"), ("load", "es-upload es-load")):
-        for mark in marks.split(): c[name].add_class(mark)
-    def title(text): return _html(text, "es-title")
-    left = w.VBox([_row(c["view"], c["undo"], c["redo"], c["past"]), c["stage"], c["caption"],
-                   _row(c["working"], c["cancel"]), c["note"], _row(c["judge"]), c["bars"]])
-    if not paths: c["path"].layout.display = "none"
-    source = [_row(c["upload"], c["sample"], c["path"]), _html(LIMITS[0 if paths else 1], "es-small"), c["about"]]
-    right = w.VBox([title("Photo"), *source, c["face"], title("Emotion"), c["emotion"], c["strength"],
-                    c["method"], c["plain"], _html(_needs(choices), "es-small"), title("Save"),
-                    _row(c["name"], c["save"]), _row(c["load"])])
-    left.add_class("es-left")
-    right.add_class("es-right")
-    page = w.VBox([w.HTML(CSS), _row(left, right, name="es-main")])
-    page.add_class("es-explorer")
-    return page
-
-# %% ../nbs/35_explorer_page.ipynb #db8e229f
-def weakly(
-    method: Callable, # a bound method
-) -> Callable:         # what it returned; None when its object is gone
-    "A handler that calls a bound method as long as its object is there."
-    held = weakref.WeakMethod(method)
-    def handler(*args):
-        return None if (alive := held()) is None else alive(*args)
-    return handler
-
 # %% ../nbs/35_explorer_page.ipynb #f68b5649
 #: The style sheet of an explorer.
 CSS = """<style>
@@ -177,6 +138,45 @@ CSS = """<style>
 .es-judges th { text-align: right; font-weight: 400; padding-right: 6px }
 @media (prefers-reduced-motion: reduce) { .es-spin { animation: none } .es-stage { transition: none } }
 </style>"""
+
+# %% ../nbs/35_explorer_page.ipynb #afd7ef2c
+def _needs(choices):
+    "What the methods that cannot be chosen need, to unfold."
+    rows = "".join(f"<li>{html.escape(c.name)}: needs {html.escape(c.needs)}</li>" for c in choices if c.needs)
+    count = sum(bool(c.needs) for c in choices)
+    return f"<details><summary>{count} more need weights or a key</summary><ul>{rows}</ul></details>" if rows else ""
+
+def arrange(
+    c: dict,                    # what `all_controls` gave
+    choices: Iterable[Choice],  # the methods
+    paths: bool=True,           # whether a path can be typed
+) -> w.VBox:
+    "The page: the picture beside the controls, or above them where it is narrow."
+    for name, marks in (("cancel", "es-cancel"), ("upload", "es-upload"), ("load", "es-upload es-load")):
+        for mark in marks.split(): c[name].add_class(mark)
+    def title(text): return _html(text, "es-title")
+    left = w.VBox([_row(c["view"], c["undo"], c["redo"], c["past"]), c["stage"], c["caption"],
+                   _row(c["working"], c["cancel"]), c["note"], _row(c["judge"]), c["bars"]])
+    if not paths: c["path"].layout.display = "none"
+    source = [_row(c["upload"], c["sample"], c["path"]), _html(LIMITS[0 if paths else 1], "es-small"), c["about"]]
+    right = w.VBox([title("Photo"), *source, c["face"], title("Emotion"), c["emotion"], c["strength"],
+                    c["method"], c["plain"], _html(_needs(choices), "es-small"), title("Save"),
+                    _row(c["name"], c["save"]), _row(c["load"])])
+    left.add_class("es-left")
+    right.add_class("es-right")
+    page = w.VBox([w.HTML(CSS), _row(left, right, name="es-main")])
+    page.add_class("es-explorer")
+    return page
+
+# %% ../nbs/35_explorer_page.ipynb #db8e229f
+def weakly(
+    method: Callable, # a bound method
+) -> Callable:         # what it returned; None when its object is gone
+    "A handler that calls a bound method as long as its object is there."
+    held = weakref.WeakMethod(method)
+    def handler(*args):
+        return None if (alive := held()) is None else alive(*args)
+    return handler
 
 # %% ../nbs/35_explorer_page.ipynb #f88e7db5
 #: Kind of job -> what the page says meanwhile.

@@ -18,7 +18,7 @@ from unittest import mock
 
 from fastcore.basics import patch
 
-# %% ../nbs/33_explorer_worker.ipynb #9a66f1e5
+# %% ../nbs/33_explorer_worker.ipynb #165028a2
 class Stopped(BaseException):
     "Raised inside a job that nobody waits for any more."
 
@@ -42,13 +42,13 @@ class Worker:
         "Ask for something, in the place of what waits under the same kind."
         with self.changed:
             self.pending.pop(kind, None)
-            self.pending[kind] = time.monotonic() + delay, job
+            self.pending[kind] = delay > 0, time.monotonic() + delay, job
             if self.thread is None:
                 self.thread = threading.Thread(target=_work, args=(self,), daemon=True, name="explorer")
                 self.thread.start()
             self.changed.notify_all()
 
-# %% ../nbs/33_explorer_worker.ipynb #b3a8cfa5
+# %% ../nbs/33_explorer_worker.ipynb #59d1ce3f
 @patch
 def _next(self:Worker):
     "The kind and the job whose turn it is, waiting for one; None when the thread may end."
@@ -56,14 +56,15 @@ def _next(self:Worker):
         until = time.monotonic() + self.idle
         while True:
             now = time.monotonic()
-            kind = min(self.pending, key=lambda k: self.pending[k][0], default=None)
-            if kind is not None and self.pending[kind][0] <= now:
+            # what has no delay goes first, in the order in which it was asked for
+            kind = min(self.pending, key=lambda k: self.pending[k][:2], default=None)
+            if kind is not None and self.pending[kind][1] <= now:
                 self.running, self.stopping, self.job = kind, False, self.job + 1
-                return kind, self.pending.pop(kind)[1]
+                return kind, self.pending.pop(kind)[2]
             if kind is None and now >= until:
                 self.thread = None
                 return None
-            self.changed.wait((until if kind is None else self.pending[kind][0]) - now)
+            self.changed.wait((until if kind is None else self.pending[kind][1]) - now)
 
 @patch
 def _done(self:Worker):
@@ -84,7 +85,7 @@ def _tell(self:Worker, kind, job=None):
 @patch
 def _due(self:Worker):
     "The kinds that wait for nothing but the thread."
-    return [kind for kind, (when, _) in self.pending.items() if when <= time.monotonic()]
+    return [kind for kind, (_, when, _) in self.pending.items() if when <= time.monotonic()]
 
 def _work(worker):
     "What the thread does: one job after the other."
@@ -103,7 +104,7 @@ def _work(worker):
         except Stopped: worker._done()
         except Exception: continue  # a job says itself what went wrong
 
-# %% ../nbs/33_explorer_worker.ipynb #d7914fea
+# %% ../nbs/33_explorer_worker.ipynb #d4773876
 @patch
 def interrupt(self:Worker,
     kind: str | None=None,  # only where a job of this kind runs; None for any
@@ -124,7 +125,7 @@ def stop(self:Worker) -> None:
 
 @patch
 def wait(self:Worker,
-    seconds: float=60,   # at most
+    seconds: float=600,  # at most
     delayed: bool=False, # also for what waits for its time
 ) -> bool:               # whether nothing is left to do
     "Wait until everything is done that was asked for."

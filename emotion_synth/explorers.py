@@ -104,7 +104,7 @@ def _say(self:Explorer, text, kind="es-small"):
 
 @patch
 def wait(self:Explorer,
-    seconds: float=60,   # at most
+    seconds: float=600,  # at most
     rest: bool=False,    # also for the full edit that is made when the hand rests
 ) -> bool:               # whether all is done
     "Wait until everything is done that was asked for."
