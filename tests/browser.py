@@ -1,0 +1,278 @@
+"""Drives the explorer in a browser, in Voila and in JupyterLab: python tests/browser.py FOLDER [--only voila|lab] [--slow].
+
+Opens photos, moves the slider, chooses faces and emotions, saves, and prints how long each took. Screenshots go to FOLDER.
+Exits with 1 where something does not work. Needs `playwright`, `voila` and Chromium; pytest does not collect it."""
+import argparse
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT/'nbs'/'apps'/'explorer.ipynb'
+#: The sizes of the screenshots, px.
+WIDE, NARROW = (1400, 900), (390, 844)
+CELL = 'from emotion_synth.explorers import Explorer\nExplorer()'
+
+def free_port():
+    "A port that nobody listens on."
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+@contextmanager
+def server(kind, folder):
+    "A Voila or JupyterLab server in `folder`; gives the address of the page."
+    port, token = free_port(), secrets.token_hex(16)
+    if kind == 'voila':
+        command = ['voila', str(PAGE), '--no-browser', f'--port={port}', f'--token={token}']
+        address = f'http://127.0.0.1:{port}/?token={token}'
+    else:
+        command = ['jupyter', 'lab', '--no-browser', '--allow-root', f'--port={port}', f'--ServerApp.root_dir={folder}',
+                   f'--IdentityProvider.token={token}', '--LabApp.expose_app_in_browser=True']
+        address = f'http://127.0.0.1:{port}/lab/tree/page.ipynb?token={token}'
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
+    with open(folder/f'{kind}.log', 'w') as log:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            wait_for_port(port, process)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(20)
+
+def wait_for_port(port, process, seconds=120):
+    "Until somebody listens there."
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None: raise AssertionError(f'the server ended with {process.returncode}')
+        with socket.socket() as s:
+            if s.connect_ex(('127.0.0.1', port)) == 0: return
+        time.sleep(.1)
+    raise AssertionError('the server did not start')
+
+def photos(folder):
+    "A portrait, a picture without a face, and a group of two, as files."
+    from skimage.data import astronaut
+    face = Image.fromarray(astronaut()).crop((80, 0, 380, 300))
+    group = Image.new('RGB', (900, 450))
+    for i, picture in enumerate((face, face.transpose(Image.Transpose.FLIP_LEFT_RIGHT))):
+        group.paste(picture.resize((450, 450)), (450*i, 0))
+    made = dict(me=face, wall=Image.new('RGB', (400, 300), 'tan'), group=group, large=face.resize((3000, 3000)))
+    for name, picture in made.items(): picture.save(folder/f'{name}.jpg', quality=92)
+    return {name: folder/f'{name}.jpg' for name in made}
+
+class Driver:
+    "One page with an explorer, and what a hand does to it."
+    def __init__(self, page, kind, out): self.page, self.kind, self.out = page, kind, out
+
+    def one(self, selector): return self.page.locator(f'.es-explorer {selector}').first
+
+    def caption(self): return self.one('.es-caption').inner_text()
+
+    def note(self): return self.one('.es-note, [role=status]').inner_text() if self.page.locator(
+        '.es-explorer [role=status]').count() else ''
+
+    def until(self, test, what, seconds=30):
+        "Wait until `test()` holds; seconds that it took."
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            if test(): return time.perf_counter() - start
+            time.sleep(.01)
+        self.shot('failed')
+        raise AssertionError(f'{self.kind}: {what} within {seconds} s; caption {self.caption()!r}, note {self.note()!r}')
+
+    def click(self, text): self.page.locator('.es-explorer button', has_text=re.compile(f'^\\s*{text}\\s*$')).first.click()
+
+    def press(self, key):
+        "Press a key on the slider, and the seconds until another picture is there, as the page itself sees it."
+        self.page.evaluate("""() => { const image = document.querySelector('.es-explorer .es-after');
+            window.moved = new Promise(done => new MutationObserver((m, o) => { o.disconnect();
+                image.decode().then(() => done(performance.now()), () => done(performance.now())) })
+                .observe(image, {attributes: true, attributeFilter: ['src']})); window.began = performance.now() }""")
+        self.one('.widget-hslider:has-text("strength") .noUi-handle').focus()
+        self.page.keyboard.press(key)
+        return self.page.evaluate('async () => (await window.moved - window.began)/1000')
+
+    def shot(self, name, size=None):
+        "A screenshot, at a size."
+        if size:
+            self.page.set_viewport_size(dict(zip(('width', 'height'), size)))
+            time.sleep(.8)
+        self.page.screenshot(path=str(self.out/f'{self.kind}_{name}.png'), full_page=self.kind == 'voila')
+
+    def idle(self):
+        "Wait until nothing is at work."
+        self.until(lambda: self.caption() and not self.page.locator('.es-explorer.es-busy').count(), 'an end of the work')
+
+def say(kind, what, seconds): print(f'{kind:6} {what:44} {seconds:6.2f} s', flush=True)
+
+def try_sliders(d):
+    "Single moves, and a drag."
+    moves = [d.press('ArrowLeft') for _ in range(7)]
+    say(d.kind, 'move of the slider to new preview, median', sorted(moves[2:])[2])
+    for _ in range(12): d.page.keyboard.press('ArrowLeft')
+    d.until(lambda: ' at -0.15' in d.caption(), 'the last position of a drag')
+    d.page.keyboard.press('End')
+    say(d.kind, 'to the end of the slider', d.until(lambda: ' at 1.5' in d.caption(), 'the end of the slider'))
+    for _ in range(14): d.page.keyboard.press('ArrowLeft')
+    d.until(lambda: ' at 0.8' in d.caption(), 'strength .8')
+
+def try_emotions(d):
+    "A family, a word, going back."
+    d.click('anger')
+    say(d.kind, 'another emotion', d.until(lambda: 'anger' in d.caption(), 'anger'))
+    box = d.one('input[list]')
+    box.fill('worried')
+    box.press('Enter')
+    d.until(lambda: 'apprehension' in d.caption(), 'the emotion of a word')
+    d.one('button[title^=undo]').click()
+    d.until(lambda: 'anger' in d.caption(), 'undo')
+
+def try_views(d):
+    "The ways to compare, and the other kinds of emotion."
+    d.click('wipe')
+    d.until(lambda: d.page.locator('.es-explorer .es-way-wipe').count(), 'the wipe')
+    d.shot('wipe')
+    d.click('side by side')
+    for kind, what in (('blend', 'select[title^="emotion 1"]'), ('valence, arousal', 'svg')):
+        d.click(kind)
+        d.until(lambda: d.page.locator(f'.es-explorer {what}').count() and not d.note(), kind)
+        d.idle()
+        d.shot(kind[:5])
+    d.click('one emotion')
+    d.idle()
+
+def upload(d, path):
+    "Choose a file with the first upload button."
+    with d.page.expect_file_chooser() as chooser: d.one('.jupyter-button.widget-upload, button.widget-upload').click()
+    chooser.value.set_files(str(path))
+
+def try_uploads(d, files):
+    "A photo, one without a face, the same again, a group."
+    upload(d, files['me'])
+    say(d.kind, 'upload to edit', d.until(lambda: 'me.jpg, 300 x 300' in d.one('.es-right').inner_text(), 'an upload'))
+    d.idle()
+    before = d.caption()
+    upload(d, files['wall'])
+    d.until(lambda: 'No face' in d.note(), 'a sentence about a photo without a face')
+    assert d.caption() == before and 'me.jpg' in d.one('.es-right').inner_text(), 'the last photo stays'
+    upload(d, files['group'])
+    d.until(lambda: 'group.jpg' in d.one('.es-right').inner_text(), 'an upload after a failed one')
+    faces = d.page.locator('.es-explorer button.es-face')
+    d.until(lambda: faces.count() == 3, 'two faces and "all"')
+    d.idle()
+    source = d.one('.es-after').get_attribute('src')
+    faces.nth(1).click()
+    d.until(lambda: d.one('.es-after').get_attribute('src') != source, 'the other face')
+    d.idle()
+
+def try_saving(d, folder):
+    "Save twice: two files, or two links."
+    d.click('save')
+    d.until(lambda: d.page.locator('.es-explorer a.es-download').count(), 'a download link')
+    with d.page.expect_download() as waiting: d.one('a.es-download').click()
+    name = waiting.value.suggested_filename
+    assert re.fullmatch(r'group_anger_0\.8(_\d)?\.jpg', name), name
+    with Image.open(waiting.value.path()) as picture: assert picture.size == (900, 450), picture.size
+    if d.kind != 'lab': return
+    d.click('save')
+    d.until(lambda: (folder/'group_anger_0.8_2.jpg').exists(), 'a second file')
+
+def try_large(d, files):
+    "A photo of nine million pixels: moves are as quick as on a small one."
+    upload(d, files['large'])
+    d.until(lambda: 'large.jpg, 3000 x 3000' in d.one('.es-right').inner_text(), 'a large photo')
+    d.until(lambda: 'large' in d.one('.es-right').inner_text() and 'full size' in d.caption(), 'rest at full size')
+    moves = [d.press('ArrowLeft') for _ in range(5)]
+    say(d.kind, 'the same on 9 million pixels', sorted(moves)[2])
+
+def try_hspace(d):
+    "The move of a diffusion method, and cancel."
+    d.one('select:has(option:text-matches("^hspace"))').select_option('hspace, about 2 s')
+    say(d.kind, 'first edit with hspace', d.until(lambda: 'hspace' in d.caption(), 'hspace', 90))
+    moves = [d.press('ArrowLeft') for _ in range(3)]
+    say(d.kind, 'move of the slider with hspace', sorted(moves)[1])
+    d.idle()
+    before = d.caption()
+    d.page.keyboard.press('ArrowRight')
+    d.until(lambda: d.page.locator('.es-explorer.es-busy').count(), 'a busy sign')
+    d.click('cancel')
+    d.until(lambda: 'Cancelled' in d.note() and not d.page.locator('.es-explorer.es-busy').count(), 'cancel')
+    assert d.caption() == before, 'cancel keeps what is shown'
+
+def open_page(page, kind, address):
+    "Go to the page, and in JupyterLab run its cell."
+    page.goto(address)
+    start = time.perf_counter()
+    if kind == 'lab':
+        page.locator('.jp-Notebook .jp-CodeCell .cm-content').first.click(timeout=60_000)
+        page.wait_for_function("document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'",
+                               timeout=60_000)
+        start = time.perf_counter()
+        page.keyboard.press('Shift+Enter')
+    page.locator('.es-explorer .es-right .widget-hslider').first.wait_for(timeout=60_000)
+    say(kind, 'controls there', time.perf_counter() - start)
+    return start
+
+def drive(browser, kind, folder, out, files, slow):
+    "All that is tried in one kind of page."
+    with server(kind, folder) as address:
+        page = browser.new_page(viewport=dict(zip(('width', 'height'), WIDE)), accept_downloads=True)
+        if os.environ.get('EXPLORER_LOG'): page.on('console', lambda m: print('console', m.type, m.text[:1500], flush=True))
+        start, d = open_page(page, kind, address), Driver(page, kind, out)
+        d.until(lambda: 'surprise' in d.caption(), 'the first picture', 60)
+        say(kind, 'first picture', time.perf_counter() - start)
+        errors = page.locator('[data-mime-type="application/vnd.jupyter.stderr"]')
+        d.shot('wide', WIDE)
+        try_sliders(d)
+        try_emotions(d)
+        d.shot('emotion')
+        try_views(d)
+        try_uploads(d, files)
+        d.shot('group', WIDE)
+        if kind == 'voila':
+            d.shot('narrow', NARROW)
+            d.shot('wide_again', WIDE)
+        try_saving(d, folder)
+        try_large(d, files)
+        if slow: try_hspace(d)
+        assert not errors.count(), errors.first.inner_text()
+        page.close()
+
+def main():
+    "The command line."
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('out', type=Path, help='folder for screenshots')
+    parser.add_argument('--only', choices=('voila', 'lab'), help='one kind of page')
+    parser.add_argument('--slow', action='store_true', help='with the hspace method, too')
+    parser.add_argument('--browser', default=shutil.which('chromium'), help='the Chromium to use')
+    opts = parser.parse_args()
+    try: from playwright.sync_api import sync_playwright
+    except ImportError: sys.exit('tests/browser.py needs playwright and voila: pip install playwright voila.')
+    opts.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work, sync_playwright() as p:
+        folder, start = Path(work), time.perf_counter()
+        cell = dict(cell_type='code', id='a', metadata={}, execution_count=None, outputs=[], source=CELL)
+        kernel = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
+        (folder/'page.ipynb').write_text(json.dumps(dict(cells=[cell], metadata=kernel, nbformat=4, nbformat_minor=5)))
+        browser = p.chromium.launch(executable_path=opts.browser, args=['--no-sandbox'])
+        try:
+            for kind in ('voila', 'lab') if opts.only is None else (opts.only,):
+                drive(browser, kind, folder, opts.out, photos(folder), opts.slow)
+        except AssertionError as error: sys.exit(f'FAILED: {error}')
+        finally: browser.close()
+        print(f'all well in {time.perf_counter() - start:.0f} s')
+
+if __name__ == '__main__': main()
