@@ -22,6 +22,7 @@ from PIL import Image, ImageOps
 from .faces import Alignment, Face, FaceError, check_face, crop_face, pick
 from .images import (
     MAX_PIXELS, ImageError, ImageSource, load_image, on_white, read_provenance, save_image, show_sheet)
+from .picture_files import check_output
 from .provenance import write_atomic
 
 # %% ../nbs/06b_edits.ipynb #9598a87f
@@ -247,13 +248,18 @@ class Edit(EditedPhoto):
         return buffer.getvalue()
 
     def save(self,
-        path: str | Path,  # .png, .jpg or .webp
-    ) -> Path:             # the path written
-        "Save the edited photo with its provenance; `ImageError`, and `EditError` where `path` is the original."
+        path: str | Path,    # .png, .jpg, .webp or .tif
+        force: bool=False,   # replace a picture that is no edit of ours, too
+        private: bool=False, # keep where the photo was taken, its owner and serial numbers
+    ) -> Path:               # the path written
+        """Save the edited photo with its provenance, and what the photo's file says of author, camera and colours.
+
+        `ImageError` where a picture that is no edit would be lost, `EditError` where it is the original."""
         path = Path(path).expanduser()
         if self.path and path.exists() and path.samefile(self.path):
             raise EditError(f"'{path}' is the photo itself: choose another name, so that the original stays.")
-        return save_image(self.array, path, **self.settings)
+        check_output(path, self.path, force)
+        return save_image(self.array, path, like=self.path, private=private, **self.settings)
 
     @classmethod
     def load(cls, path: str | Path) -> "Edit":
