@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PROJECT_PAGES', 'EXPLORER', 'CSS', 'MARK', 'toctree', 'chapter_entry', 'contents_cell', 'write_text', 'api_index',
-           'write_reference', 'project_links', 'write_project_pages', 'place_explorer', 'copy_pictures',
-           'write_sources', 'mathml', 'setup', 'sphinx_settings', 'DocsError', 'run_sphinx', 'replace_folder',
-           'build_site', 'readme_links', 'alt_texts', 'readme', 'exporter', 'write_readme', 'main', 'DATA', 'table',
-           'licence', 'required', 'credits_page', 'model_cards', 'PARTS', 'WIDGET', 'Chapter', 'chapters',
-           'default_exp_', 'hide_input', 'page', 'parts', 'read_chapter', 'tidy_outputs', 'ApiLinks', 'api_page',
-           'docstring', 'entry', 'label', 'methods', 'signature']
+           'write_reference', 'project_links', 'write_project_pages', 'colab_link', 'add_colab', 'place_explorer',
+           'copy_pictures', 'write_sources', 'mathml', 'setup', 'sphinx_settings', 'DocsError', 'run_sphinx',
+           'replace_folder', 'build_site', 'readme_links', 'alt_texts', 'readme', 'exporter', 'write_readme', 'main',
+           'DATA', 'table', 'licence', 'required', 'credits_page', 'model_cards', 'PARTS', 'WIDGET', 'Chapter',
+           'chapters', 'default_exp_', 'hide_input', 'page', 'parts', 'read_chapter', 'tidy_outputs', 'ApiLinks',
+           'api_page', 'docstring', 'entry', 'label', 'methods', 'signature']
 
 # %% ../nbs/90_docs.ipynb #4ced068f
 import argparse
@@ -44,8 +44,8 @@ from .site.search import counted, scorer
 
 # they may still be asked for here
 _all_ = ["DATA", "table", "licence", "required", "credits_page", "model_cards", "PARTS", "WIDGET", "Chapter",
-         "chapters", "default_exp_", "hide_input", "page", "parts", "read_chapter", "tidy_outputs", "ApiLinks", "api_page",
-         "docstring", "entry", "label", "methods", "signature"]
+         "chapters", "default_exp_", "hide_input", "page", "parts", "read_chapter", "tidy_outputs", "ApiLinks",
+         "api_page", "docstring", "entry", "label", "methods", "signature"]
 
 # %% ../nbs/90_docs.ipynb #a4800298
 def toctree(caption: str, docs: Iterable[str])->str:
@@ -106,6 +106,18 @@ def write_project_pages(project: str|Path, src: Path)->list[str]: # names of the
         write_text(src/name, text.replace('](nbs/', ']('))
     return found
 
+# %% ../nbs/90_docs.ipynb #547f8b7d
+def colab_link(address: str, branch: str, name: str)->str:
+    "Markdown that opens the notebook `name` of the project at `address` in Colab; '' for an address not on GitHub."
+    found = re.match(r'https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?$', address or '')
+    if not found: return ''
+    return f'[Open in Colab](https://colab.research.google.com/github/{found[1]}/blob/{branch}/nbs/{name})'
+
+def add_colab(cells: list[NbCell], name: str)->None:
+    "Put the link to Colab below the title of a tutorial, where the project has an address."
+    cfg = get_config()
+    if link := colab_link(cfg.git_url, cfg.branch, name): cells.insert(1, mk_cell(link, 'markdown'))
+
 # %% ../nbs/90_docs.ipynb #c03e9592
 #: The comment in `index.ipynb` in whose place the explorer stands on the site.
 EXPLORER = '<!-- explorer -->'
@@ -135,6 +147,7 @@ def write_sources(nbs: str|Path, src: Path)->None:
     for chapter in [*lessons, *book]:
         notebook, name = site_page(chapter.path, links), chapter.path.relative_to(nbs)
         words[name.with_suffix('').as_posix()] = counted(notebook.cells)
+        if chapter in lessons: add_colab(notebook.cells, name.as_posix())
         write_nb(notebook, src/name)
     pages = write_project_pages(nbs.parent, src)
     index = site_page(nbs/'index.ipynb', links, project_links)
@@ -171,7 +184,9 @@ article img { max-width: 100%; height: auto }
 .table-wrapper, .cell_output .output, .cell_output > div, math[display=block] { overflow-x: auto; max-width: 100% }
 article table:not(.docutils) { display: block; overflow-x: auto; max-width: 100%; font-size: .85rem }
 article code { overflow-wrap: anywhere }
-details.hide > summary { cursor: pointer; font-size: .8rem; opacity: .75 }
+details.admonition.hide { border-left-color: var(--color-background-border); box-shadow: none; padding-top: 0 }
+details.admonition.hide > summary { cursor: pointer; font-size: .8rem; opacity: .7; background: none }
+details.admonition.hide > summary::before { display: none }
 @media (max-width: 67em) { .content { padding: 0 1em } }
 @media (max-width: 48em) { .content { overflow-x: visible; width: 100% } article h1 { font-size: 1.9em } }
 '''

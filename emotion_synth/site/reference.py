@@ -117,7 +117,7 @@ def api_page(chapter: Chapter, package: str='emotion_synth')->str:
         if inspect.isclass(obj): text += [entry(chapter.module, f'{public}.{n}', m, 3) for n, m in methods(obj)]
     return '\n'.join([*text, handed_on(others, package)])
 
-# %% ../../nbs/89f_site_reference.ipynb #27aaf43c
+# %% ../../nbs/89f_site_reference.ipynb #1f616701
 class ApiLinks(NbdevLookup):
     "Turns `name` in a text into a link to its reference entry."
     def __init__(self, book: Iterable[Chapter], package: str='emotion_synth'):
@@ -127,8 +127,10 @@ class ApiLinks(NbdevLookup):
                 self.syms.setdefault(name, f'#{label(chapter.module, name)}')
 
     def link_line(self, line: str)->str:
-        "The `line` with its names linked; headings stay as they are."
-        return line if line.startswith('#') else super().link_line(line)
+        "The `line` with its names linked; headings, and what is a link already, stay as they are."
+        if line.startswith('#'): return line
+        pieces = re.split(r'(\[[^\]]*\]\([^)]*\))', line)
+        return ''.join(p if i % 2 else NbdevLookup.link_line(self, p) for i, p in enumerate(pieces))
 
     def __call__(self, cell: NbCell)->None:
         "Link the names in the text of a Markdown cell."

@@ -53,12 +53,13 @@ def best_pages(pages: Mapping[str, Counter], most: int=8)->dict[str, list[str]]:
     return {stem: sorted(found, key=lambda p: -found[p])[:most] for stem, found in sorted(scores(pages).items())
             if len(found) > 1}
 
-# %% ../../nbs/89c_site_search.ipynb #e29a2ba5
+# %% ../../nbs/89c_site_search.ipynb #9e6ac284
 _SCORER = '''var Scorer = {
   objNameMatch: 11, objPartialMatch: 6, objPrio: {0: 15, 1: 5, 2: -5}, objPrioDefault: 0,
   title: 15, partialTitle: 7, term: 5, partialTerm: 2,
   pages: PAGES,
   best: BEST,
+  behind: BEHIND,
   score: (result) => {
     const query = new URLSearchParams(window.location.search).get("q") || "";
     const stemmer = new Stemmer();
@@ -69,14 +70,17 @@ _SCORER = '''var Scorer = {
       const rank = found.indexOf(Scorer.pages.indexOf(result[0]));
       if (rank >= 0) points += 40 - 4 * rank;
     }
-    return result[0].startsWith("api/") ? points / 2 : points;
+    return Scorer.behind.some((start) => result[0].startsWith(start)) ? points / 2 : points;
   },
 };
 '''
 
-def scorer(pages: Mapping[str, Counter])->str:
-    "The JavaScript that puts the pages of a site (name without `.html` -> counts) in order when somebody searches."
+def scorer(
+    pages: Mapping[str, Counter], # name without `.html` -> counts
+    behind: Iterable[str]=('api/', '89', '90'), # how the names of pages begin that come after the others
+)->str:
+    "The JavaScript that puts the pages of a site in order when somebody searches."
     names = list(pages)
     best = {stem: [names.index(p) for p in found] for stem, found in best_pages(pages).items()}
-    text = _SCORER.replace('PAGES', json.dumps(names)).replace('BEST', json.dumps(best, separators=(',', ':')))
-    return text
+    text = _SCORER.replace('PAGES', json.dumps(names)).replace('BEHIND', json.dumps(list(behind)))
+    return text.replace('BEST', json.dumps(best, separators=(',', ':')))
