@@ -186,3 +186,7 @@ def main(argv: list[str] | None=None) -> None:
     for line in args.lines:
         if line in ("mean", *STEPS): learn_line(lesson, line, args.out)
     if {"textual inversion", "fixed point", "plain word, swapped"} & set(args.lines): scale_words(lesson, args.out)
+
+# %% ../../nbs/42d_join.ipynb #4829d1c3
+#| eval: false
+if __name__ == "__main__": main()

@@ -321,3 +321,7 @@ def main(argv: list[str] | None = None) -> None:
     net = TorchCarrier()
     net.load_state_dict(torch.load(out/"checkpoint.pt", weights_only=True)["mean"])
     print(measure_net(net, read_series(out/"valid")))
+
+# %% ../../nbs/28_carrier_training.ipynb #444741e4
+#| eval: false
+if __name__ == "__main__": main()
