@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FULL', 'STEPS', 'OWN', 'ADDED', 'LINES', 'PHOTOS', 'Lesson', 'lesson_people', 'make_lesson', 'lesson_words',
-           'learnt_changes', 'learn_line', 'scale_words', 'join_line', 'measure_lines', 'main']
+           'learnt_changes', 'learn_line', 'scale_words', 'join_line', 'measure_lines', 'ship', 'main']
 
 # %% ../../nbs/42d_join.ipynb #c7c59e7c
 import argparse
@@ -22,8 +22,10 @@ from ..diffusion.backbone import Backbone
 from ..diffusion.calibration import Calibration, calibrate, save_calibrations
 from ..diffusion.clip import ClipEncoder, ClipLoss, sentences_for
 from ..diffusion.direction import Direction, Word
+from ..diffusion.direction_files import load_direction
 from ..diffusion.distill import RolloutBatches, learn_change
 from ..diffusion.inversion import Inversion, invert
+from ..diffusion.model_files import learnt_dir
 from ..diffusion.learnt_change import Task, learn_recipe
 from ..diffusion.word_learning import Recipe, learn_word
 from ..diffusion.words import LearntWord, add_word, load_word, save_word, sentence
@@ -147,12 +149,12 @@ def scale_words(lesson: Lesson, out: str | Path) -> dict[str, dict]:
 # %% ../../nbs/42d_join.ipynb #8ec40f62
 def join_line(line: str, out: str | Path, model: Backbone) -> Editor:
     "The editor of a line of the table above. FileNotFoundError where nothing was learnt for it in `out`."
-    out, guidance = Path(out), json.loads((Path(out)/"guidance.json").read_text())
+    out = Path(out)
     words = [load_word(path) for path in sorted((out/"words").glob("*.safetensors"))]
     swapped = partial(TextualInversion, model, folder=out/"none")
     methods = {
         "plain word": lambda: HSpaceEdit(model),
-        "plain word, swapped": lambda: swapped(guidance=guidance["plain"]),
+        "plain word, swapped": lambda: swapped(guidance=json.loads((out/"guidance.json").read_text())["plain"]),
         "textual inversion": lambda: swapped(words=words),
         "fixed point": lambda: swapped(words=words, inversion="fixed-point", top=None, num_inference_steps=20)}
     if line in methods: return Editor(methods[line]())
@@ -173,14 +175,28 @@ def measure_lines(lines: Sequence[str], out: str | Path, people: int=3) -> dict:
                    lambda line: join_line(line, out, model))
     return write_report(rows, Path(out)/"rows", judges)
 
+def ship(out: str | Path, line: str="joint", folder: str | Path | None=None) -> list[Path]:
+    """Write what was learnt where methods look for it: words, the changes of Asyrp, and those of a line as `combined`.
+
+    folder: of a model; default that of the embedded one. The changes have eight bits a weight. Returns the files."""
+    out, folder, files = Path(out), Path(folder or learnt_dir("face128")), []
+    for path in sorted((out/"words").glob("*.safetensors")):
+        files.append(save_word(load_word(path), folder/"words"/path.name))
+    for name, method in ((line, "combined"), ("asyrp", "asyrp")):
+        for path in sorted((out/name/"directions").glob("*.safetensors")):
+            files.append(load_direction(path).save(folder/method/"directions"/path.name, small=True))
+        write_atomic(folder/method/"calibration.json", (out/name/"calibration.json").read_bytes())
+    return files
+
 def main(argv: list[str] | None=None) -> None:
     "The command `python -m emotion_synth.evaluation.join`."
     parser = argparse.ArgumentParser(description="Learn the lines of the join, then measure them.")
-    parser.add_argument("step", choices=("learn", "measure"))
+    parser.add_argument("step", choices=("learn", "measure", "ship"))
     parser.add_argument("--lines", nargs="+", default=LINES, metavar="LINE", help="default: all")
     parser.add_argument("--out", default="runs/join", help="folder for what is learnt and for the rows")
     parser.add_argument("--people", type=int, default=3, help="validation people of each kind (default: %(default)s)")
     args = parser.parse_args(argv)
+    if args.step == "ship": return print(*ship(args.out), sep="\n")
     if args.step == "measure": return print(json.dumps(measure_lines(args.lines, args.out, args.people)["methods"]))
     lesson = make_lesson(lesson_people())
     for line in args.lines:
