@@ -11,7 +11,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from ..diffusion.learnt_change import Task, learn_recipe
 from ..diffusion.word_learning import Recipe, learn_word
 from ..diffusion.words import LearntWord, add_word, load_word, save_word, sentence
 from ..editor import Editor
-from ..emotions import SIX, prompt
+from ..emotions import SIX
 from .measures import Judges
 from .wild_benchmark import collect, plan, write_report
 from ..images import data_dir
@@ -128,22 +127,17 @@ def learn_line(lesson: Lesson, line: str, out: str | Path) -> Path:
     save_calibrations(found, folder/"calibration.json")
     return folder
 
-def scale_words(lesson: Lesson, out: str | Path) -> dict[str, dict]:
-    """"learnt" and "plain" -> emotion -> guidance, written to `out`/guidance.json.
-
-    The learnt words' files keep theirs."""
-    path, few = Path(out)/"guidance.json", lesson.inversion.select(range(8))
-    if path.exists(): return json.loads(path.read_text())
-    score, words = _score(lesson, few), lesson_words(lesson, out)
-    said = dict(learnt={e: sentence(w) for e, w in words.items()}, plain={e: prompt(e) for e in SIX})
-    def guidance(e, text):
-        d = Direction(e, ((1., Word(text)),), few.num_steps)
-        return calibrate(few, d, lambda f: score(f, e), (1., 1.5, 2., 3.), asymmetric=False).scale
-    found = {kind: {e: guidance(e, text) for e, text in texts.items()} for kind, texts in said.items()}
+def scale_words(lesson: Lesson, out: str | Path) -> dict[str, float]:
+    "Emotion -> guidance of its learnt word; the words' files keep it. Words that have one are not scaled again."
+    few, words, found = lesson.inversion.select(range(8)), lesson_words(lesson, out), {}
+    score = _score(lesson, few)
     for e, word in words.items():
-        save_word(replace(word, about=word.about | dict(guidance=round(found["learnt"][e], 3))),
-                  Path(out)/"words"/f"{e}.safetensors")
-    write_atomic(path, (json.dumps(found, indent=1) + "\n").encode())
+        if "guidance" not in word.about:
+            d = Direction(e, ((1., Word(sentence(word))),), few.num_steps)
+            scale = calibrate(few, d, lambda f: score(f, e), (1., 1.5, 2., 3.), asymmetric=False).scale
+            word = replace(word, about=word.about | dict(guidance=round(scale, 3)))
+            save_word(word, Path(out)/"words"/f"{e}.safetensors")
+        found[e] = word.about["guidance"]
     return found
 
 # %% ../../nbs/42d_join.ipynb #8ec40f62
@@ -151,18 +145,17 @@ def join_line(line: str, out: str | Path, model: Backbone) -> Editor:
     "The editor of a line of the table above. FileNotFoundError where nothing was learnt for it in `out`."
     out = Path(out)
     words = [load_word(path) for path in sorted((out/"words").glob("*.safetensors"))]
-    swapped = partial(TextualInversion, model, folder=out/"none")
+    def swapped(**how): return TextualInversion(model, words, folder=out/"none", **how)
     methods = {
         "plain word": lambda: HSpaceEdit(model),
-        "plain word, swapped": lambda: swapped(guidance=json.loads((out/"guidance.json").read_text())["plain"]),
-        "textual inversion": lambda: swapped(words=words),
-        "fixed point": lambda: swapped(words=words, inversion="fixed-point", top=None, num_inference_steps=20)}
+        "textual inversion": swapped,
+        "fixed point": lambda: swapped(inversion="fixed-point", top=None, num_inference_steps=20)}
     if line in methods: return Editor(methods[line]())
     if not (out/line/"calibration.json").exists(): raise FileNotFoundError(f"Nothing was learnt for '{line}' in {out}.")
     return Editor(Combined(model, folder=out/line))
 
 #: All lines of the table.
-LINES = ("plain word", "plain word, swapped", "fixed point", "textual inversion", "asyrp", "mean", "distill", "joint",
+LINES = ("plain word", "fixed point", "textual inversion", "asyrp", "mean", "distill", "joint",
          "pairs")
 #: The kinds of photos that lines are measured on.
 PHOTOS = ("plain", "smiling", "grey", "coloured_light", "dark", "blurred", "yawed", "glasses", "beside")
@@ -201,7 +194,7 @@ def main(argv: list[str] | None=None) -> None:
     lesson = make_lesson(lesson_people())
     for line in args.lines:
         if line in ("mean", *STEPS): learn_line(lesson, line, args.out)
-    if {"textual inversion", "fixed point", "plain word, swapped"} & set(args.lines): scale_words(lesson, args.out)
+    if {"textual inversion", "fixed point"} & set(args.lines): scale_words(lesson, args.out)
 
 # %% ../../nbs/42d_join.ipynb #4829d1c3
 #| eval: false
