@@ -226,10 +226,10 @@ def save_words(
     words: EmotionWords,
     path: str | Path, # .safetensors
 ) -> Path:
-    "Write space and mapper in one go."
+    "Write space and mapper in one go, in float16."
     path, config = Path(path), dict(space=words.space.config, mapper=words.mapper.config, about=words.about)
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in words.state_dict().items()}
+    tensors = {k: v.detach().cpu().half().contiguous() for k, v in words.state_dict().items()}
     write_atomic(path, to_bytes(tensors, metadata=dict(emogen=json.dumps(config))))
     return path
 
