@@ -79,10 +79,14 @@ class Driver:
 
     def one(self, selector): return self.page.locator(f'.es-explorer {selector}').first
 
-    def caption(self): return self.one('.es-caption').inner_text()
+    def text(self, selector):
+        "The text of all elements of a kind; empty where there is none."
+        return self.page.evaluate("""s => [...document.querySelectorAll('.es-explorer ' + s)].map(e => e.innerText)
+            .join(' ')""", selector)
 
-    def note(self): return self.one('.es-note, [role=status]').inner_text() if self.page.locator(
-        '.es-explorer [role=status]').count() else ''
+    def caption(self): return self.text('.es-caption')
+
+    def note(self): return self.text('div[role=status]')
 
     def until(self, test, what, seconds=30):
         "Wait until `test()` holds; seconds that it took."
@@ -162,14 +166,14 @@ def upload(d, path):
 def try_uploads(d, files):
     "A photo, one without a face, the same again, a group."
     upload(d, files['me'])
-    say(d.kind, 'upload to edit', d.until(lambda: 'me.jpg, 300 x 300' in d.one('.es-right').inner_text(), 'an upload'))
+    say(d.kind, 'upload to edit', d.until(lambda: 'me.jpg, 300 x 300' in d.text('.es-right'), 'an upload'))
     d.idle()
     before = d.caption()
     upload(d, files['wall'])
     d.until(lambda: 'No face' in d.note(), 'a sentence about a photo without a face')
-    assert d.caption() == before and 'me.jpg' in d.one('.es-right').inner_text(), 'the last photo stays'
+    assert d.caption() == before and 'me.jpg' in d.text('.es-right'), 'the last photo stays'
     upload(d, files['group'])
-    d.until(lambda: 'group.jpg' in d.one('.es-right').inner_text(), 'an upload after a failed one')
+    d.until(lambda: 'group.jpg' in d.text('.es-right'), 'an upload after a failed one')
     faces = d.page.locator('.es-explorer button.es-face')
     d.until(lambda: faces.count() == 3, 'two faces and "all"')
     d.idle()
@@ -193,8 +197,8 @@ def try_saving(d, folder):
 def try_large(d, files):
     "A photo of nine million pixels: moves are as quick as on a small one."
     upload(d, files['large'])
-    d.until(lambda: 'large.jpg, 3000 x 3000' in d.one('.es-right').inner_text(), 'a large photo')
-    d.until(lambda: 'large' in d.one('.es-right').inner_text() and 'full size' in d.caption(), 'rest at full size')
+    d.until(lambda: 'large.jpg, 3000 x 3000' in d.text('.es-right'), 'a large photo')
+    d.until(lambda: 'large' in d.text('.es-right') and 'full size' in d.caption(), 'rest at full size')
     moves = [d.press('ArrowLeft') for _ in range(5)]
     say(d.kind, 'the same on 9 million pixels', sorted(moves)[2])
 
