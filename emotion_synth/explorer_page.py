@@ -99,7 +99,7 @@ def all_controls(
     "All controls of an explorer by name."
     return _source_controls() | _edit_controls(emotion, strength, method, list(choices)) | _result_controls()
 
-# %% ../nbs/35_explorer_page.ipynb #f68b5649
+# %% ../nbs/35_explorer_page.ipynb #dfafaf7a
 #: The style sheet of an explorer.
 CSS = """<style>
 .es-explorer { font-size: 13px; max-width: 1500px; overflow: visible }
@@ -109,6 +109,8 @@ CSS = """<style>
 .es-right { flex: 1 1 340px; max-width: 520px; min-width: min(300px, 100%); gap: 4px; overflow: visible }
 .es-stage { display: grid; gap: 4px; transition: opacity .2s; overflow: hidden }
 .es-stage > img { grid-area: 1 / 1; width: 100%; height: auto; max-height: 72vh; object-fit: contain; margin: 0 }
+.es-way-wipe::after { content: ""; grid-area: 1 / 1; justify-self: start; width: 1px; background: white;
+  box-shadow: 0 0 2px black; z-index: 1 }
 .es-way-both { grid-template-columns: 1fr 1fr }
 .es-way-both > .es-after { grid-area: 1 / 2 }
 .es-way-after > .es-before, .es-way-before > .es-after { visibility: hidden }

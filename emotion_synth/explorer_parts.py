@@ -72,7 +72,7 @@ def take_upload(
     button.value = type(value)()
     return data, files[-1][0]
 
-# %% ../nbs/34_explorer_parts.ipynb #991c6869
+# %% ../nbs/34_explorer_parts.ipynb #201f1de8
 _numbers = count()
 
 class Stage(w.VBox):
@@ -100,8 +100,9 @@ class Stage(w.VBox):
         for _, value, _ in self.WAYS: self.pictures.remove_class(f"es-way-{value}")
         self.pictures.add_class(f"es-way-{self.way.value}")
         self.wipe.layout.display = None if self.way.value == "wipe" else "none"
-        cut = f"clip-path: inset(0 0 0 {100*self.wipe.value:.0f}%)" if self.way.value == "wipe" else ""
-        self.line.value = f"<style>.{self.key} > .es-after {{ {cut} }}</style>"
+        at = f"{100*self.wipe.value:.0f}%"
+        rules = f".{self.key} > .es-after {{ clip-path: inset(0 0 0 {at}) }} .{self.key}::after {{ margin-left: {at} }}"
+        self.line.value = f"<style>{rules if self.way.value == 'wipe' else ''}</style>"
 
     def show(self, before: bytes, after: bytes) -> None:
         "Show two JPEGs; b'' for none."
@@ -258,7 +259,7 @@ class Blend(Panel):
             if name.value and weight.value: found[name.value] = found.get(name.value, 0) + weight.value
         return tuple((n, round(v, 4)) for n, v in found.items())
 
-# %% ../nbs/34_explorer_parts.ipynb #5df66fbc
+# %% ../nbs/34_explorer_parts.ipynb #e438f006
 def circumplex(
     place: Place,
     side: int=230,  # px
@@ -269,16 +270,17 @@ def circumplex(
     for e in EMOTIONS.values():
         x, y = at(e.valence, e.arousal)
         parts.append(f'<circle cx="{x}" cy="{y}" r="2" class="es-dot"/>')
-        if e.name in EKMAN: parts.append(f'<text x="{x}" y="{y}" dy="-4" class="es-name">{e.name}</text>')
+        anchor = "end" if e.valence < -.55 else "start" if e.valence < -.45 else "middle"
+        if e.name in EKMAN: parts.append(f'<text x="{x}" y="{y}" dy="-4" text-anchor="{anchor}">{e.name}</text>')
     x, y = at(place.valence, place.arousal)
     middle = side/2
     lines = f'<path d="M{middle} 8V{side - 8}M8 {middle}H{side - 8}" class="es-axis"/>'
-    ends = (f'<text x="{side - 4}" y="{middle + 12}" class="es-end" text-anchor="end">pleasant</text>'
-            f'<text x="{middle + 4}" y="12" class="es-end">excited</text>')
-    return (f'<svg viewBox="0 0 {side} {side}" width="{side}" height="{side}" role="img" xmlns='
+    ends = (f'<text x="{side - 4}" y="{middle + 12}" text-anchor="end">pleasant</text>'
+            f'<text x="{middle + 4}" y="12">excited</text>')
+    return (f'<svg viewBox="0 0 {side} {side}" width="{side}" height="{side}" role="img" class="es-plane" xmlns='
             f'"http://www.w3.org/2000/svg" aria-label="{place}, nearest {nearest.name}"><style>.es-dot{{fill:#888}}'
-            '.es-name,.es-end{font:10px sans-serif;fill:#777;text-anchor:middle}.es-end{text-anchor:inherit}'
-            '.es-axis{stroke:#bbb;fill:none}.es-ring{fill:#1976d2;stroke:white;stroke-width:2}</style>'
+            '.es-plane text{font:10px sans-serif;fill:#777}.es-axis{stroke:#bbb;fill:none}'
+            '.es-ring{fill:#1976d2;stroke:white;stroke-width:2}</style>'
             f'{lines}{ends}{"".join(parts)}<circle cx="{x}" cy="{y}" r="7" class="es-ring"/></svg>')
 
 # %% ../nbs/34_explorer_parts.ipynb #9b83899a

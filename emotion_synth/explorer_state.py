@@ -247,14 +247,14 @@ class History:
         self.at, self._when = to, -1e9
         return self.steps[to]
 
-# %% ../nbs/32_explorer_state.ipynb #8def717a
+# %% ../nbs/32_explorer_state.ipynb #a6d6db1d
 def suggest_name(
     stem: str,           # of the photo's file
     settings: Settings,
     suffix: str=".jpg",
 ) -> str:
     "A file name such as photo_joy_0.8.jpg."
-    words = re.sub(r"[^\w.+-]+", "_", settings.words.replace(" + ", "+").replace(" ", "_"))
+    words = re.sub(r"[^\w.+-]+", "_", settings.words.replace(" + ", "+"))
     return f"{stem}_{words}_{settings.strength:g}{suffix}"
 
 def free_path(path: str | Path) -> Path:
