@@ -100,7 +100,7 @@ def read_chapter(path: str|Path)->Chapter:
 #: The parts of the book, in reading order: title -> ranges of chapters, from the first up to the second without it.
 PARTS = {'Emotions': [('00', '01')], 'Faces and geometry': [('01', '04')], 'Pictures to learn from': [('04', '06')],
          'What a method is': [('06', '08')], 'Judges': [('08', '10')], 'Diffusion': [('10', '13b')],
-         'Methods': [('13b', '31')], 'Measuring': [('32', '50')], 'Using it': [('31', '32'), ('50', '89')],
+         'Methods': [('13b', '31')], 'Measuring': [('41', '50')], 'Using it': [('31', '41'), ('50', '89')],
          'This book': [('89', '999')]}
 
 def chapters(nbs: str|Path)->list[Chapter]:
