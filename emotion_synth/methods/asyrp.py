@@ -46,15 +46,18 @@ class Asyrp(HSpaceEdit):
     See `HSpaceEdit` for `inversion`, `subject`, `t_edit` and `autocast`."""
     def __init__(self,
         backbone: Backbone|str = None, # with or without text, or the name of one; None is the embedded face128
-        num_inference_steps: int = 50, # steps of the inversion and of every edit
+        num_inference_steps: int = 15, # steps of the inversion and of every edit
         folder: str|Path = None, # with directions/ and calibration.json; None: `asyrp` beside the weights
         t_boost: int = 0,        # draw fresh noise below this timestep (quality boosting); 0 is off
         seed: int = 0,           # of that noise
-        inversion: str = "fixed-point", # see `emotion_synth.diffusion.inversion.invert`; boosting: a deterministic one
+        # see `emotion_synth.diffusion.inversion.invert`; None: edit-friendly up to t = 600, as in chapter 13b, and
+        # fixed-point up to `top` where noise is drawn, since boosting needs a deterministic one
+        inversion: str|None = None,
         top: int = None,         # timestep where the inversion ends (None: `top_timestep` of chapter 12)
         **kwargs,
     ):
         self.t_boost, self.seed = t_boost, seed
+        if inversion is None: inversion, top = ("fixed-point", top) if t_boost else ("edit-friendly", top or 600)
         name = backbone if isinstance(backbone, str) else "face128"
         folder = folder or learnt_dir(name) / "asyrp"
         super().__init__(backbone, num_inference_steps, inversion, top, folder, **kwargs)
