@@ -162,11 +162,15 @@ PHOTOS = ("plain", "smiling", "grey", "coloured_light", "dark", "blurred", "yawe
 
 # %% ../../nbs/42d_join.ipynb #f4ba9d2a
 def measure_lines(lines: Sequence[str], out: str | Path, people: int=3) -> dict:
-    "Measure lines on `people` validation people of each kind; goes on where it stopped, and writes the tables."
+    "Measure lines on `people` validation people of each kind; goes on where it stopped. Tables go to `out`/join.json."
     model, judges = Backbone.from_pretrained("face128", dtype="auto"), Judges.load()
     rows = collect(lines, plan(PHOTOS, people), Path(out)/"rows", judges, people,
                    lambda line: join_line(line, out, model))
-    return write_report(rows, Path(out)/"rows", judges)
+    words = [load_word(path) for path in sorted((Path(out)/"words").glob("*.safetensors"))]
+    guidance = {word.name: word.about.get("guidance", 1.) for word in words}
+    found = write_report(rows, Path(out)/"rows", judges) | dict(guidance=guidance)
+    write_atomic(Path(out)/"join.json", (json.dumps(found, indent=1) + "\n").encode())
+    return found
 
 #: What is kept of Asyrp's changes: those that took the landmarks of training people a third of the way or further.
 KEPT = ("joy", "fear", "surprise")
