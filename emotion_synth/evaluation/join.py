@@ -168,6 +168,7 @@ def measure_lines(lines: Sequence[str], out: str | Path, people: int=3) -> dict:
                    lambda line: join_line(line, out, model))
     words = [load_word(path) for path in sorted((Path(out)/"words").glob("*.safetensors"))]
     guidance = {word.name: word.about.get("guidance", 1.) for word in words}
+    rows = [r for r in rows if r["method"] in lines]
     found = write_report(rows, Path(out)/"rows", judges) | dict(guidance=guidance)
     write_atomic(Path(out)/"join.json", (json.dumps(found, indent=1) + "\n").encode())
     return found
