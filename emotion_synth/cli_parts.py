@@ -48,10 +48,10 @@ def photo_of(options: argparse.Namespace) -> tuple:
 # %% ../nbs/50d_cli_parts.ipynb #fe007f48
 def _named(text):
     "The emotion, or the blend, of a text. `UnknownEmotion`; only what may be a blend needs the editor."
-    from emotion_synth.emotions import DYADS, UnknownEmotion, get_emotion
+    from emotion_synth.emotions import DYADS, UnknownEmotion, get_emotion, names_units
     try: return get_emotion(text)
     except UnknownEmotion:
-        if not (set(text) & set(":+*,") or " - " in text or text.strip().lower() in DYADS): raise
+        if not (set(text) & set(":+*,") or " - " in text or text.strip().lower() in DYADS or names_units(text)): raise
     from emotion_synth.editor import meant_emotion
     return meant_emotion(text)
 

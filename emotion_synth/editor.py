@@ -25,7 +25,8 @@ from .cache import LRUCache
 from .edits import (
     STRENGTHS, Edit, EditedPhoto, EditedPhotoWarning, EditError, FaceEdit, Photo, Sweep, check_strength, choose,
     face_wishes, open_photo)
-from .emotions import SIX, Blend, Emotion, UnknownEmotion, blend_at, get_blend, get_emotion, is_dyad
+from .emotions import (
+    SIX, Blend, Emotion, UnknownEmotion, blend_at, get_blend, get_emotion, is_dyad, names_units)
 from .faces import Alignment, Face, FaceDetector, check_face, detect, face_alignment
 from .images import MAX_PIXELS, ImageSource, show_sheet
 from .method import (
@@ -232,6 +233,9 @@ def meant_emotion(emotion: Any) -> "Emotion | Blend | Direction":
 
     `UnknownEmotion` and `DirectionError` say what is wrong."""
     if _is_file(emotion): return open_direction(emotion)
+    if names_units(emotion):
+        from emotion_synth.geometry.recipes import face_units  # not above: it is seldom needed
+        return face_units(emotion)
     if isinstance(emotion, dict): return get_blend(emotion)
     if emotion is not None and not isinstance(emotion, str): return emotion
     try: return get_emotion(emotion)
@@ -256,6 +260,8 @@ def _able(editor, emotion):
     if isinstance(meant, Blend) and not editor.method.supports_blends:
         raise EditError(f"The method '{editor.method.name}' puts one emotion into a face at a time: for a blend take "
                         f"'{DEFAULT_METHOD}' or '{DIRECTION_METHOD}'.")
+    if type(meant).__name__ == "FaceUnits" and not editor.method.supports_units:
+        raise EditError(f"The method '{editor.method.name}' does not move single action units: take 'morph'.")
     if not is_direction(meant) or supports_directions(editor.method): return editor, meant
     if editor.chosen:
         raise EditError(f"The method '{editor.method.name}' cannot follow a direction: take '{DIRECTION_METHOD}', "
@@ -299,7 +305,7 @@ def _one_edit(editor, photo, emotion, strength, face):
     "The `Edit` of one photo, one emotion or one for each face."
     if isinstance(emotion, dict) and emotion and all(isinstance(k, int) for k in emotion):
         return _each_face(editor, photo, [(i, e, strength) for i, e in emotion.items()])
-    if isinstance(emotion, str) and "," in emotion and ":" not in emotion:
+    if isinstance(emotion, str) and "," in emotion and ":" not in emotion and not names_units(emotion):
         return _each_face(editor, photo, face_wishes(dict(emotion=emotion, strength=strength, face=face)))
     return _edits(editor, photo, emotion, [strength], face)[0]
 

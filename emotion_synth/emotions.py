@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['EMOTIONS', 'EKMAN', 'SIX', 'MIKELS', 'PETALS', 'PLUTCHIK', 'DYADS', 'CONFUSABLE', 'MOST_PARTS', 'LARGEST_WEIGHT',
            'MEDIUMS', 'SUBJECTS', 'PROMPT_TEMPLATES', 'Emotion', 'UnknownEmotion', 'get_emotion', 'ladder',
-           'nearest_emotion', 'BlendError', 'Blend', 'is_dyad', 'get_blend', 'blend_at', 'strength_word', 'feeling',
-           'prompt', 'vocabulary']
+           'nearest_emotion', 'BlendError', 'Blend', 'names_units', 'is_dyad', 'get_blend', 'blend_at', 'strength_word',
+           'feeling', 'prompt', 'vocabulary']
 
 # %% ../nbs/00_emotions.ipynb #549f556a
 import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 # %% ../nbs/00_emotions.ipynb #ad78e75d
 @dataclass(frozen=True)
@@ -252,6 +253,10 @@ def _pairs(text):
         found.append((word, _number(weight or 1, word)*(-1 if sign == "-" else 1)))
         place += term.end()
     return found if not text[place:].strip() else []
+
+def names_units(text: Any) -> bool:
+    "Whether a text asks for action units, such as 'AU12:0.8,AU4:0.3', and not for an emotion (chapter 02c)."
+    return isinstance(text, str) and re.match(r"\s*AU[RL]?\d", text, re.I) is not None
 
 def is_dyad(word: str) -> bool:
     "Whether a word is one of `DYADS` and no emotion of its own."

@@ -59,6 +59,7 @@ class Method(OldMethod):
     name = None  # what it is registered as
     # whether it can edit along a `Direction` (chapter 13a); then its `direction(emotion)` gives the one of an emotion
     supports_directions = False
+    supports_units = False     # whether it moves single action units, `FaceUnits` of chapter 02c
     supports_blends = False    # whether it can put several emotions into a face at once, a `Blend` of chapter 00
     # of a method that cannot work as it comes: (names of the arguments of which it needs one, the sentence about it)
     needs = None

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..data.people import neutralising
 from ..emotions import Blend, Emotion, get_blend
 from ..faces import Face
-from ..geometry.recipes import recipe
+from ..geometry.recipes import FaceUnits, recipe, unit_actions
 from ..geometry.carrier import photo_portrait
 from ..geometry.landmarks import at_landmark_size, landmarks
 from ..geometry.portrait import Portrait
@@ -26,7 +26,7 @@ from ..old_methods import takes_crops_too
 @register("morph")
 class Morph(CropMethod):
     "Edits by driving a head fitted to the face: no training, native at any resolution (chapters 03 to 03g)."
-    supports_blends = True
+    supports_blends, supports_units = True, True
 
     def __init__(self,
         # as strength grows, take off the smile that the face already shows, so that the sadness of a person who
@@ -58,6 +58,8 @@ def actions(self: Morph, emotion: str|Emotion|Blend, strength: float = 1., varia
     """Weights of an emotion's recipe at a strength, by name; variant: None for the method's own, or the usual one.
 
     `UnknownEmotion` with the nearest names for others, ValueError with the list for an unknown variant."""
+    if isinstance(emotion, FaceUnits):
+        return {name: weight * strength for name, weight in unit_actions(emotion.text).items()}
     if not isinstance(emotion, Blend): return recipe(emotion, strength, variant=variant or self.variant)
     total = {}
     for e, weight in emotion.parts:
@@ -68,6 +70,7 @@ def actions(self: Morph, emotion: str|Emotion|Blend, strength: float = 1., varia
 def field(self: Morph, portrait: Portrait, emotion: str|Emotion|Blend, strength: float = 1.) -> Any:
     "The `Field` that `emotion` at `strength` is on a portrait."
     actions = self.actions(emotion, strength)
+    if isinstance(emotion, FaceUnits): return portrait.express(actions, self.folds)
     parts = get_blend(emotion).parts
     smiles = max(parts, key=lambda part: part[1])[0].family == "joy" and strength > 0
     base = neutralising(portrait, thorough=not smiles) if self.neutralise else {}
