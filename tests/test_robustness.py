@@ -605,7 +605,7 @@ edit me.png --emotion joy --device cuda:99
 edit me.png --emotion joy --max-pixels 1000
 edit me.png --emotion joy --method lora
 edit me.png --emotion joy --method instruct-pix2pix
-edit me.png --emotion joy --method asyrp
+edit me.png --emotion anger --method asyrp
 edit me.png --emotion joy -o out.txt
 edit me.png --emotion joy -o out
 edit me.png --emotion joy -o nowhere/out.png
