@@ -33,10 +33,6 @@ def _ready(options, *photos):
     method_of(options)
 
 # %% ../nbs/51_cli.ipynb #c72ef855
-def _save(made, out, options):
-    from emotion_synth.images import save_image
-    return save_image(made.array, out, like=made.path, private=options.private, **made.settings)
-
 def edit(options: argparse.Namespace) -> None:
     "`emotion-synth edit`"
     waiting = Waiting()
@@ -46,7 +42,7 @@ def edit(options: argparse.Namespace) -> None:
     editor = editor_of(options, emotion if options.word else None)
     waiting("looking for the face and editing it")
     made = editor(photo, emotion, options.strength, options.face)
-    saved, seconds = _save(made, out, options), round(time.monotonic() - waiting.start, 2)
+    saved, seconds = made.save(out, options.force, options.private), round(time.monotonic() - waiting.start, 2)
     if options.json: _print_json(dict(saved=str(saved), **made.settings, seconds=seconds))
     else: print(f"saved {saved}")
 

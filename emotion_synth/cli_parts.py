@@ -48,10 +48,10 @@ def photo_of(options: argparse.Namespace) -> tuple:
 # %% ../nbs/50d_cli_parts.ipynb #fe007f48
 def _named(text):
     "The emotion, or the blend, of a text. `UnknownEmotion`; only what may be a blend needs the editor."
-    from emotion_synth.emotions import DYADS, UnknownEmotion, get_emotion, names_units
+    from emotion_synth.emotions import UnknownEmotion, get_emotion, names_blend, names_units
     try: return get_emotion(text)
     except UnknownEmotion:
-        if not (set(text) & set(":+*,") or " - " in text or text.strip().lower() in DYADS or names_units(text)): raise
+        if not names_blend(text) and not names_units(text): raise
     from emotion_synth.editor import meant_emotion
     return meant_emotion(text)
 
@@ -64,9 +64,8 @@ def emotion_of(options: argparse.Namespace) -> Any:
         from emotion_synth.diffusion.words import load_word
         return load_word(options.word)
     if options.emotion is not None: return _named(options.emotion)
-    from emotion_synth import emotions
-    at = getattr(emotions, "blend_at", emotions.nearest_emotion)
-    return at(options.valence, options.arousal)
+    from emotion_synth.emotions import blend_at
+    return blend_at(options.valence, options.arousal)
 
 def file_name(emotion: Any) -> str:
     "The name of an emotion as a part of a file's name."

@@ -26,7 +26,7 @@ from .edits import (
     STRENGTHS, Edit, EditedPhoto, EditedPhotoWarning, EditError, FaceEdit, Photo, Sweep, check_strength, choose,
     face_wishes, open_photo)
 from .emotions import (
-    SIX, Blend, Emotion, UnknownEmotion, blend_at, get_blend, get_emotion, is_dyad, names_units)
+    SIX, Blend, Emotion, UnknownEmotion, blend_at, get_blend, get_emotion, names_blend, names_units)
 from .faces import Alignment, Face, FaceDetector, check_face, detect, face_alignment
 from .images import MAX_PIXELS, ImageSource, show_sheet
 from .method import (
@@ -240,7 +240,7 @@ def meant_emotion(emotion: Any) -> "Emotion | Blend | Direction":
     if emotion is not None and not isinstance(emotion, str): return emotion
     try: return get_emotion(emotion)
     except UnknownEmotion as unknown:
-        if emotion is None or not (set(emotion) & set("+:*") or " - " in emotion or is_dyad(emotion)): raise unknown
+        if emotion is None or not names_blend(emotion): raise unknown
     return get_blend(emotion)
 
 # %% ../nbs/31_editor.ipynb #0935475c

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EMOTIONS', 'EKMAN', 'SIX', 'MIKELS', 'PETALS', 'PLUTCHIK', 'DYADS', 'CONFUSABLE', 'MOST_PARTS', 'LARGEST_WEIGHT',
            'MEDIUMS', 'SUBJECTS', 'PROMPT_TEMPLATES', 'Emotion', 'UnknownEmotion', 'get_emotion', 'ladder',
-           'nearest_emotion', 'BlendError', 'Blend', 'names_units', 'is_dyad', 'get_blend', 'blend_at', 'strength_word',
-           'feeling', 'prompt', 'vocabulary']
+           'nearest_emotion', 'BlendError', 'Blend', 'names_units', 'is_dyad', 'names_blend', 'get_blend', 'blend_at',
+           'strength_word', 'feeling', 'prompt', 'vocabulary']
 
 # %% ../nbs/00_emotions.ipynb #549f556a
 import difflib
@@ -261,6 +261,10 @@ def names_units(text: Any) -> bool:
 def is_dyad(word: str) -> bool:
     "Whether a word is one of `DYADS` and no emotion of its own."
     return _key(word) in DYADS and _key(word) not in _WORDS
+
+def names_blend(text: str) -> bool:
+    "Whether a text that names no emotion looks like a blend: a sum, weights behind colons, or a dyad."
+    return bool(set(text) & set("+:*")) or " - " in text or is_dyad(text)
 
 def get_blend(
     what: "str | dict | Emotion | Blend", # text, {word: weight}, or one emotion
