@@ -29,7 +29,8 @@ def test_an_old_module_leads_to_the_new_ones(module):
             assert not missing, f'{module} does not give {missing} of {home}'
 
 def test_every_renamed_thing_exists():
-    assert not {old: new for old, new in old_names.NAMES.items() if new not in defined()}
+    names = defined()
+    assert not {old: new for old, new in old_names.NAMES.items() if new not in names}
 
 def test_an_old_name_in_a_module_that_stayed():
     from emotion_synth import editor
