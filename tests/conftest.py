@@ -11,6 +11,7 @@ def pytest_configure(config):
     "Beside other workers one thread is enough; the user's own number is kept."
     if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this same hook
 def pytest_collection_modifyitems(items):
     "What a file prepares once (a model, an export) is prepared by one worker."
     for item in items:
