@@ -330,6 +330,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'emotion_synth/data/drawn_covers.py'),
                                                  'emotion_synth.data.drawn_covers._line': ( 'drawn_covers.html#_line',
                                                                                             'emotion_synth/data/drawn_covers.py'),
+                                                 'emotion_synth.data.drawn_covers._round_light': ( 'drawn_covers.html#_round_light',
+                                                                                                   'emotion_synth/data/drawn_covers.py'),
                                                  'emotion_synth.data.drawn_covers._skin': ( 'drawn_covers.html#_skin',
                                                                                             'emotion_synth/data/drawn_covers.py'),
                                                  'emotion_synth.data.drawn_covers.ball_or_cup': ( 'drawn_covers.html#ball_or_cup',

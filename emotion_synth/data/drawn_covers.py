@@ -162,6 +162,12 @@ def fingers(scene: Scene, other: Scene, rng: np.random.Generator) -> tuple:
     return colour * light[..., None], alpha
 
 # %% ../../nbs/05d_drawn_covers.ipynb #92fb4751
+def _round_light(at, radius, rng):
+    "(DRAWN, DRAWN, 1) float32: how bright a round thing is, which shines at a point (2,) px and darkens away from it."
+    yy, xx = np.mgrid[:DRAWN, :DRAWN].astype(np.float32)
+    away = np.hypot(xx - at[0], yy - at[1]) / radius
+    return (rng.uniform(.9, 1.5) - rng.uniform(.2, .6) * np.clip(away, 0, 1.5))[..., None].astype(np.float32)
+
 def ball_or_cup(scene: Scene, other: Scene, rng: np.random.Generator) -> tuple:
     "A ball on a stick, a cup or a telephone near the mouth or anywhere at the face's edge."
     right, down, _ = _axes(scene)
@@ -172,11 +178,12 @@ def ball_or_cup(scene: Scene, other: Scene, rng: np.random.Generator) -> tuple:
     power = rng.choice([.35, .6, 1.])
     x, y = (np.sign(f(t)) * np.abs(f(t)) ** power for f in (np.cos, np.sin))
     taper = 1 + rng.uniform(-.3, .3) * y
-    alpha = _filled(at + x * w * taper * right + y * h * down)
+    alpha, colour = _filled(at + x * w * taper * right + y * h * down), random_stuff(other, rng)
+    if rng.random() < .5: colour = colour * _round_light(at + rng.normal(0, .3, 2) * (w, h), max(w, h), rng)
     if rng.random() < .5:
         end = at + down * 4 * d + right * rng.normal(0, 1.5) * d
         alpha = np.maximum(alpha, _line([at, end], rng.uniform(.1, .5) * d))
-    return random_stuff(other, rng), alpha
+    return colour, alpha
 
 def cloth(scene: Scene, other: Scene, rng: np.random.Generator) -> tuple:
     "A mask or a scarf: everything below a line across the nose, the mouth or the chin."
@@ -250,4 +257,4 @@ def neighbour(scene: Scene, other: Scene, rng: np.random.Generator) -> tuple:
 
 #: How often each kind of thing is drawn.
 THINGS: tuple[tuple[Thing, float], ...] = (
-    (fingers, .24), (ball_or_cup, .14), (cloth, .13), (patch, .1), (spectacles, .2), (strands, .14), (neighbour, .05))
+    (fingers, .21), (ball_or_cup, .2), (cloth, .11), (patch, .09), (spectacles, .19), (strands, .16), (neighbour, .04))
