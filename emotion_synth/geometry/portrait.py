@@ -19,7 +19,8 @@ from .anatomy import (AROUND_MOUTH, CHEEKS, EXACT, INNER_CORNERS, LOWER_LIP_EDGE
 from .covers import OVAL, Surroundings, filled_behind, ring_mask, surroundings
 from .head import EYELIDS, LOWER_LIP, PUPILS, UPPER_LIP
 from .light import Relief, fold_gain, shading
-from .paint import Eyes, Mouth, eye_layer, lip_colour, mouth_layer, own_teeth
+from .paint import (Eyes, Mouth, eye_layer, gaze_shift, lip_colour, mouth_layer,
+                                          own_teeth)
 from .pose import Pose, fit_pose, parted_lips
 from .raster import Raster
 from .tones import LUMA, Tones, edge_blur
@@ -253,16 +254,35 @@ def _gain(self: Portrait, shape, raster, points, actions, folds, rng):
     gain = np.clip(coarse * fine, .45, 1.2).astype(np.float32) * np.ones((1, 1, 3), np.float32)
     return self.tones.even_gain(gain)
 
+# %% ../../nbs/03g_portraits.ipynb #b8470edf
+def _read_aside(layer, shift):
+    "A layer of the canvas (n, n) or (n, n, 3), read from `shift` (n, n, 2) px aside; None: as it is."
+    if shift is None: return layer
+    yy, xx = np.mgrid[:len(shift), :len(shift)].astype(np.float32)
+    return cv2.remap(np.float32(layer), xx + shift[..., 0], yy + shift[..., 1], cv2.INTER_LINEAR,
+                     borderMode=cv2.BORDER_REPLICATE)
+
+@patch
+def _turned_eyes(self: Portrait, actions):
+    "From where the eyes are read (n, n, 2) px, None where they do not turn; and the actions of the mesh."
+    left, down = (float(actions.get(name, 0)) for name in ("gazeLeft", "gazeDown"))
+    mesh = {name: weight for name, weight in actions.items() if not name.startswith("gaze")}
+    if not (left or down): return None, mesh
+    return gaze_shift(self.points, self.size, left, down), mesh
+
 # %% ../../nbs/03g_portraits.ipynb #bdda57bd
 @patch
-def _overlay(self: Portrait, now, rest):
-    "What is painted: colours (n, n, 3) float32, their alpha (n, n); and the share (n, n) of the photo's own teeth."
+def _overlay(self: Portrait, now, rest, gaze=None):
+    """What is painted: colours (n, n, 3) float32, their alpha (n, n); and the share (n, n) of the photo's own teeth.
+
+    gaze (n, n, 2) px: from where the eyes are read, where they turn."""
     own = own_teeth(now.mouth, rest.mouth)
     teeth_seen = own * np.minimum(now.mouth, rest.mouth)
     mouth = np.clip(now.mouth - own * rest.mouth, 0, 1)
-    more_eye = np.clip(now.eye - rest.eye, 0, 1) * (1 - self.eyes.seen)
+    fill, unseen = (_read_aside(layer, gaze) for layer in (self.eyes.fill, 1 - self.eyes.seen))
+    more_eye = np.clip(now.eye - (rest.eye if gaze is None else 0), 0, 1) * unseen
     alpha = mouth + more_eye * (1 - mouth)
-    eye_colour = self.eyes.fill * now.eye_gain[..., None]
+    eye_colour = fill * now.eye_gain[..., None]
     colour = now.paint * mouth[..., None] + eye_colour * (more_eye * (1-mouth))[..., None]
     paint = np.where(alpha[..., None] > 1e-4, colour / np.maximum(alpha, 1e-4)[..., None], 0)
     return paint.astype(np.float32), alpha, teeth_seen
@@ -308,14 +328,15 @@ def express(self: Portrait, actions: dict[str, float], folds: float = .3, rng: n
     folds: depth of the fine folds, .12 (young) to .4 (old); targets: other displacements (T, V, 3) than the mean
     head's, for variety. Raises ValueError for an unknown target."""
     head, rng = anatomy().head, rng or np.random.default_rng(0)
+    gaze, actions = self._turned_eyes(actions)
     actions = self.seen_actions(actions)
     shape, vertices = self._moved(actions, head.targets if targets is None else targets)
     raster, points = self._draw(vertices, shape), head.landmarks @ vertices
     gain = self._gain(shape, raster, points, actions, folds, rng)
     now, rest = self._layers(raster, points, actions), self.rest_layers()
-    paint, alpha, teeth_seen = self._overlay(now, rest)
+    paint, alpha, teeth_seen = self._overlay(now, rest, gaze)
     smallness = max(0., 1 - 2 * max(map(abs, actions.values()), default=0.))
     moved, edge = now.displacement - rest.displacement * smallness, self._free()[..., None]
     return Field(moved * edge, 1 + (gain - 1) * edge, np.maximum(now.eye, teeth_seen),
                  np.clip(now.eye_gain / rest.eye_gain, .7, 1.1), paint, alpha, points, self.to_canvas,
-                 self.tones, self.kept)
+                 self.tones, self.kept, gaze)

@@ -138,7 +138,8 @@ class Field:
     displacement (n, n, 2): from where, in canvas px; gain (n, n, 3): light of folds; eye (n, n): share of the eye
     opening, where the photo does not move; eye_gain (n, n): the lid's shadow; paint (n, n, 3) with alpha (n, n): teeth,
     mouth, more white of the eye; points (468, 2) px: the landmarks afterwards; to_canvas (2, 3): from the photo;
-    tones: the photo's range and grain, which what is painted gets; kept: what lies before the face."""
+    tones: the photo's range and grain, which what is painted gets; kept: what lies before the face; gaze (n, n, 2):
+    from where the eye is read, in canvas px, where it turns."""
     displacement: np.ndarray
     gain: np.ndarray
     eye: np.ndarray
@@ -149,6 +150,7 @@ class Field:
     to_canvas: np.ndarray
     tones: Tones | None = None
     kept: Kept | None = None
+    gaze: np.ndarray | None = None
 
     def apply(self, image: np.ndarray, to_canvas: np.ndarray | None = None) -> np.ndarray:
         """The expression put on `image` (H, W, 3) uint8; `to_canvas` (2, 3) takes its pixels to the canvas.
@@ -212,6 +214,15 @@ def _grained(paint, alpha, tones, x0, y0):
     paint[rows, columns] += tiles(tones.grain, rows + y0, columns + x0)
     return paint
 
+# %% ../../nbs/03d_warps.ipynb #021eb2f6
+def _seen_eye(field, image, M, box, read):
+    "float32 (h, w, 3): what the opening of an eye shows of `image` in `box`."
+    x0, y0, x1, y1 = box
+    if field.gaze is None: return image[y0:y1, x0:x1].astype(np.float32)
+    yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
+    moved = read(field.gaze) @ cv2.invertAffineTransform(M)[:, :2].T.astype(np.float32)
+    return _moved_pixels(image, xx + moved[..., 0], yy + moved[..., 1])
+
 # %% ../../nbs/03d_warps.ipynb #ea1a4a32
 def _apply_band(field, image, M, box):
     "uint8 (h, w, 3): the pixels of `image` in `box` with the field on them; `M` (2, 3) takes its pixels to the canvas."
@@ -224,7 +235,8 @@ def _apply_band(field, image, M, box):
     gain, eye, alpha = read(field.gain - 1) + 1, read(field.eye)[..., None], read(field.alpha)[..., None]
     out = _moved_pixels(image, xx + moved[..., 0], yy + moved[..., 1])
     if field.kept: out = _from_behind(out, field.kept, displacement, u, v)
-    out = out * gain * (1 - eye) + still.astype(np.float32) * (read(field.eye_gain - 1)[..., None] + 1) * eye
+    seen = _seen_eye(field, image, M, box, read)
+    out = out * gain * (1 - eye) + seen * (read(field.eye_gain - 1)[..., None] + 1) * eye
     if field.tones: paint = _grained(paint, alpha[..., 0], field.tones, x0, y0)
     out = _finite(out * (1 - alpha) + paint * alpha)
     if field.tones: out = field.tones.limited(out)

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..data.people import neutralising
 from ..emotions import Blend, Emotion, get_blend
 from ..faces import Face
-from ..geometry.recipes import FaceUnits, recipe, unit_actions
+from ..geometry.recipes import FaceUnits, look_of, recipe, unit_actions
 from ..geometry.carrier import photo_portrait
 from ..geometry.landmarks import at_landmark_size, landmarks
 from ..geometry.portrait import Portrait
@@ -35,8 +35,9 @@ class Morph(CropMethod):
         folds: float = FOLDS, # depth of the folds that are painted
         # of the recipe, such as "pressed" for anger (`named_variants`); None: the usual one
         variant: str | None = None,
+        gaze: bool = True,    # turn the eyes where an emotion does (`look_of`)
     ):
-        self.neutralise, self.folds, self.variant = neutralise, folds, variant
+        self.neutralise, self.folds, self.variant, self.gaze = neutralise, folds, variant, gaze
 
     @takes_crops_too
     def prepare(self, photo: Any, face: Face) -> FaceState:
@@ -60,10 +61,11 @@ def actions(self: Morph, emotion: str|Emotion|Blend, strength: float = 1., varia
     `UnknownEmotion` with the nearest names for others, ValueError with the list for an unknown variant."""
     if isinstance(emotion, FaceUnits):
         return {name: weight * strength for name, weight in unit_actions(emotion.text).items()}
-    if not isinstance(emotion, Blend): return recipe(emotion, strength, variant=variant or self.variant)
+    def of(e, s, v=None): return recipe(e, s, variant=v) | (look_of(e, s) if self.gaze else {})
+    if not isinstance(emotion, Blend): return of(emotion, strength, variant or self.variant)
     total = {}
     for e, weight in emotion.parts:
-        for name, amount in recipe(e, weight * strength).items(): total[name] = total.get(name, 0) + amount
+        for name, amount in of(e, weight * strength).items(): total[name] = total.get(name, 0) + amount
     return total
 
 @patch
