@@ -20,7 +20,7 @@ from ..data.drawn_covers import corner_wall
 from ..data.wild import WildPhoto
 from .metrics import Table
 from ..faces import Face, FaceError
-from ..geometry.covers import LIPS_RING
+from ..geometry.covers import LIPS_RING, OVAL
 from ..geometry.head import LOWER_LIP, UPPER_LIP
 from ..geometry.landmarks import photo_landmarks
 
@@ -130,11 +130,24 @@ def cover_stays(case: Case, limit: float=6) -> Verdict | None:
     return case.verdict("cover stays", np.quantile(change(case.before, case.after)[inside], .995), limit)
 
 # %% ../../nbs/09d_laws.ipynb #0e96f155
+def _polygon(points, shape):
+    area = np.zeros(shape[:2], np.uint8)
+    cv2.fillPoly(area, [points.round().astype(np.int32)], 1)
+    return area > 0
+
+#: Landmarks of the jaw, from the right ear to the left one.
+_JAW = OVAL[8:29]
+
+def _below_jaw(points, shape):
+    "(H, W) bool: the neck and what is beside it, as far down as the face is high."
+    jaw, down = points[list(_JAW)], points[152] - points[10]
+    return _polygon(np.concatenate([jaw, jaw[::-1] + down]), shape)
+
 def background(photo: np.ndarray, points: np.ndarray, step: int=3) -> np.ndarray | None:
     """(H, W) bool: the even wall behind a head, grown from the photo's upper corners.
 
     None where the wall is not even: it must fill a tenth of the photo and must not reach the face."""
-    wall = _shrunk(corner_wall(photo, step) > 0, 2)
+    wall = _shrunk(corner_wall(photo, step) > 0, 2) & ~_below_jaw(points, photo.shape)
     inner = _shrunk(face_area(points, photo.shape), max(2, int(.06*np.ptp(points[:, 0]))))
     return None if wall.mean() < .1 or (wall & inner).sum() > .002*inner.sum() else wall
 
@@ -188,11 +201,6 @@ def half_size_does_not_matter(case: Case, limit: float=.6) -> Verdict | None:
     return case.verdict("half the size does not matter", unlike, limit)
 
 # %% ../../nbs/09d_laws.ipynb #5506eee2
-def _polygon(points, shape):
-    area = np.zeros(shape[:2], np.uint8)
-    cv2.fillPoly(area, [points.round().astype(np.int32)], 1)
-    return area > 0
-
 def _opening(points, shape): return _shrunk(_polygon(points[[*UPPER_LIP, *LOWER_LIP[::-1]]], shape), 1)
 
 def _mouth(photo, points):
@@ -201,10 +209,14 @@ def _mouth(photo, points):
     x, y = (low - 4).clip(0).astype(int)
     return photo[y:int(high[1]) + 5, x:int(high[0]) + 5], points - [x, y]
 
-def _share_like(photo, where, middle):
-    "Share of the pixels `where` whose Lab colour is near `middle` (3,)."
+def _near(photo):
+    "(3,): how far two Lab colours may lie apart to be called near, by the photo's range of brightness."
+    return np.array([14, 7, 7])*min(1., np.ptp(np.quantile(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), [.01, .99]))/200)
+
+def _share_like(photo, where, middle, near):
+    "Share of the pixels `where` whose Lab colour is as `near` (3,) to `middle` (3,)."
     seen = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB)[where].astype(float)
-    return float((np.abs(seen - middle) < (14, 7, 7)).all(-1).mean()) if where.any() else 0.
+    return float((np.abs(seen - middle) < near).all(-1).mean()) if where.any() else 0.
 
 def no_lips_inside(case: Case, limit: float=.2) -> Verdict | None:
     """Share of the opening of the mouth that has the colour of the photo's lips, beyond what it had before.
@@ -221,7 +233,8 @@ def no_lips_inside(case: Case, limit: float=.2) -> Verdict | None:
     closed = _opening(rest, before.shape)
     lips = _polygon(rest[list(LIPS_RING)], before.shape) & ~closed
     middle = np.median(cv2.cvtColor(before, cv2.COLOR_RGB2LAB)[lips].astype(float), 0)
-    value = _share_like(after, inside, middle) - _share_like(before, closed, middle)
+    near = _near(case.before)
+    value = _share_like(after, inside, middle, near) - _share_like(before, closed, middle, near)
     return case.verdict("no lips inside", max(0., value), limit)
 
 # %% ../../nbs/09d_laws.ipynb #235c43c1
