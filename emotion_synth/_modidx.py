@@ -3579,6 +3579,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                            'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait.Portrait.seen_actions': ( 'portraits.html#portrait.seen_actions',
                                                                                                             'emotion_synth/geometry/portrait.py'),
+                                                 'emotion_synth.geometry.portrait.Portrait.spare_philtrum': ( 'portraits.html#portrait.spare_philtrum',
+                                                                                                              'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait._attaching_spline': ( 'portraits.html#_attaching_spline',
                                                                                                         'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait._border': ( 'portraits.html#_border',

@@ -79,7 +79,7 @@ def field(self: Morph, portrait: Portrait, emotion: str|Emotion|Blend, strength:
     amount = min(1., sum(abs(weight) for _, weight in parts))
     k = min(1., amount * abs(strength) * (1. if smiles else 1.5))
     weights = {n: float(actions.get(n, 0) + k * base.get(n, 0)) for n in {**actions, **base}}
-    return portrait.express(weights, self.folds)
+    return portrait.express(portrait.spare_philtrum(weights), self.folds)
 
 @patch
 def check(self: Morph, emotion: str|Emotion|Blend) -> None:
