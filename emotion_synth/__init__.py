@@ -9,6 +9,7 @@ __all__ = ['Editor', 'Edit', 'Emotion', 'Direction', 'load_direction', 'load_ima
 # %% ../nbs/53_package.ipynb #56420f26
 import importlib
 import os
+from typing import TYPE_CHECKING
 
 from .old_names import install
 
@@ -21,6 +22,13 @@ install()  # modules of an earlier release, chapter 00a
 _HOME = {"Editor": "editor", "Edit": "editor", "Emotion": "emotions", "Direction": "diffusion.direction_files",
          "load_direction": "diffusion.direction_files", "load_image": "images", "get_method": "method"}
 _all_ = ["Editor", "Edit", "Emotion", "Direction", "load_direction", "load_image", "get_method"]
+
+if TYPE_CHECKING:  # an editor of code runs nothing: it is told here what the names are
+    from emotion_synth.diffusion.direction_files import Direction, load_direction
+    from emotion_synth.editor import Edit, Editor
+    from emotion_synth.emotions import Emotion
+    from emotion_synth.images import load_image
+    from emotion_synth.method import get_method
 
 def __getattr__(name):
     if name not in _HOME: raise AttributeError(f"module 'emotion_synth' has no attribute {name!r}")

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from .picture_files import ENDINGS, check_output, is_our_edit
 from .provenance import write_atomic
+
+if TYPE_CHECKING: from emotion_synth.edits import Edit
 
 # %% ../nbs/50b_batch.ipynb #4191b4c0
 #: Endings of files that are taken for photos where a folder is given.

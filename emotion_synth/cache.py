@@ -15,9 +15,13 @@ class LRUCache:
     "Remembers the last `size` things that were made (least recently used out first), fewer where they weigh much."
     def __init__(self,
         size: int,  # how many are kept
-        weigh: Callable[[Iterable], float]=lambda things: 0, # what some things weigh together
+        weigh: Callable[[Iterable[Any]], float]=lambda things: 0, # what some things weigh together
         most: float=0, # what all that is kept may weigh; the thing that was made last is kept in any case
-    ): self.size, self.weigh, self.most, self.kept = size, weigh, most, OrderedDict()
+    ):
+        self.size: int = size
+        self.weigh: Callable[[Iterable[Any]], float] = weigh
+        self.most: float = most
+        self.kept: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __call__(self, key: Hashable, make: Callable[[], Any]) -> Any:
         "The thing under `key`, from `make()` if it is not there any more."

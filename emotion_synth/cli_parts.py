@@ -14,9 +14,11 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cli_options import UsageError
+
+if TYPE_CHECKING: from emotion_synth.editor import Editor
 
 # %% ../nbs/50d_cli_parts.ipynb #d79a0676
 class Waiting:

@@ -22,12 +22,12 @@ class Emotion:
     name: str         # canonical name, the key in `EMOTIONS`
     adjective: str    # one word, as in "a joyful woman"
     noun: str         # one word, as in "showing joy"
-    aliases: tuple    # further words that mean it, lower case
+    aliases: tuple[str, ...]  # further words that mean it, lower case
     valence: float    # unpleasant -1 .. 1 pleasant
     arousal: float    # calm -1 .. 1 excited
     family: str       # nearest of the eight `EKMAN` faces
     intensity: float  # how much of that face it is at strength 1, in (0, 1.2]
-    theories: tuple   # which of "ekman", "plutchik", "mikels", "project" name it
+    theories: tuple[str, ...] # which of "ekman", "plutchik", "mikels", "project" name it
 
     def __add__(self, other: "Emotion | Blend") -> "Blend": return Blend(((self, 1.),)) + other
 
@@ -206,9 +206,9 @@ MOST_PARTS, LARGEST_WEIGHT = 8, 2.
 @dataclass(frozen=True)
 class Blend:
     "Several emotions at once: `parts` is ((Emotion, weight), ...), weight 1 the full emotion, below 0 its opposite."
-    parts: tuple
+    parts: "tuple[tuple[Emotion, float], ...]"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         weights = [w for _, w in self.parts]
         if not 1 <= len(weights) <= MOST_PARTS or not all(-LARGEST_WEIGHT <= w <= LARGEST_WEIGHT for w in weights):
             raise BlendError(f"A blend has 1 to {MOST_PARTS} emotions with weights from {-LARGEST_WEIGHT:g} to "

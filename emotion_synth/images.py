@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Union
 
 import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
@@ -25,10 +25,13 @@ from emotion_synth.picture_files import (
     read_file, read_provenance)
 from .provenance import DIGITAL_SOURCE_TYPE, write_atomic
 
+if TYPE_CHECKING: import torch  # not at run time: a quick command does not need it
+
 # they were of this module, and may still be asked for here
 _all_ = ["DIGITAL_SOURCE_TYPE", "write_atomic", "ImageError", "read_provenance", "is_our_edit"]
 #: Whatever `load_image` takes.
-ImageSource = Union[str, os.PathLike, bytes, bytearray, memoryview, BinaryIO, Image.Image, np.ndarray, "torch.Tensor"]
+ImageSource = Union[str, os.PathLike[str], bytes, bytearray, memoryview, BinaryIO, Image.Image, np.ndarray,
+                    "torch.Tensor"]
 
 # %% ../nbs/01_images.ipynb #39214ffe
 def sample_photo() -> Image.Image:  # RGB, 512 x 512

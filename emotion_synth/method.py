@@ -19,13 +19,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastcore.basics import patch
 from tqdm import tqdm
 
 from .class_texts import classes_in, inherited, lineage
 from .old_methods import OldMethod, takes_crops_too
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from emotion_synth.faces import Alignment, Face
+    from emotion_synth.geometry.portrait import Portrait
 
 # %% ../nbs/06_methods.ipynb #e9cdae8d
 def _same_random_numbers():
@@ -68,7 +74,7 @@ class Method(OldMethod):
         "A class that says anew how it edits does not inherit how several strengths are done together."
         super().__init_subclass__(**kwargs)
         if 'edit' in vars(cls) and 'edit_many' not in vars(cls): cls.edit_many = Method.edit_many
-        if 'edit_crop' in vars(cls) and 'edit_crops' not in vars(cls): cls.edit_crops = CropMethod.edit_crops
+        if 'edit_crop' in vars(cls) and 'edit_crops' not in vars(cls): setattr(cls, 'edit_crops', CropMethod.edit_crops)
 
     def prepare(self,
         photo: "np.ndarray", # (H, W, 3) uint8, for reading only
@@ -99,7 +105,7 @@ class Method(OldMethod):
         "Move the networks to a device; a method without networks stays where it is. Returns the method."
         return self
 
-    def __repr__(self): return f'{type(self).__name__}({self.name!r})'
+    def __repr__(self) -> str: return f'{type(self).__name__}({self.name!r})'
 
 # %% ../nbs/06_methods.ipynb #ffe85cce
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 # %% ../nbs/00a_old_names.ipynb #d4fe5412
 #: Old module -> the modules where its names are now, without the package's name; it may be one of them.
@@ -61,7 +62,7 @@ def _homes(module):
 
 def old_names(
     module: str, # its full name, `emotion_synth.editor`; what a module gives as `__name__`
-) -> Callable:   # name -> what it means; `AttributeError` for a name that never was
+) -> Callable[[str], Any]: # name -> what it means; `AttributeError` for a name that never was
     "A `__getattr__` for a module: finds its old names under their new ones. The next release drops them."
     def find(name):
         "What an old name of the module means now; `AttributeError` for a name that never was."

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -21,6 +22,8 @@ from .drawn_covers import (DRAWN, NO_COVER, THINGS, UNKNOWN, Scene, random_stuff
 from ..geometry.covers import COVER, HEAD, OVAL, SIDE, WALL, net_input, ring_mask
 from ..geometry.head import write_weights
 from ..geometry.warp import warp_points
+
+if TYPE_CHECKING: import torch  # not at run time: a quick command does not need it
 
 # %% ../../nbs/05e_cover_training.ipynb #5a54eba5
 def with_thing(scene: Scene, other: Scene, rng: np.random.Generator) -> Scene:

@@ -94,14 +94,14 @@ class Stored:
 class Direction:
     "A change of h: a named, weighted sum of words and stored tensors. `direction_files` adds `save`."
     name: str
-    terms: tuple = () # of (weight, term)
+    terms: tuple[tuple[float, Any], ...] = () # of (weight, term)
     steps: int = 50 # number of denoising steps for which the weights are meant
 
     def change(self, state: BottleneckState) -> torch.Tensor:
         "(B, C, H, W), or (1, C, H, W) if it is the same for all: the change of h at a `BottleneckState`."
         return sum((w * term.change(state) for w, term in self.terms), torch.zeros_like(state.h[:1]))
 
-    def sentences(self) -> set:
+    def sentences(self) -> set[str]:
         "The sentences that its words need."
         return set().union(*(term.sentences() for _, term in self.terms))
 
@@ -109,7 +109,7 @@ class Direction:
         "The same direction under another name."
         return replace(self, name=name)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         kinds = ", ".join(f"{w:+.2g} {type(t).__name__.lower()}" for w, t in self.terms)
         return f"Direction({self.name!r}: {kinds or 'nothing'})"
 

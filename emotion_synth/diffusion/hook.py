@@ -95,8 +95,8 @@ class BottleneckState:
     state: Any # what the encoder pass left
     t: int # timestep
     h: torch.Tensor # (B, C, H, W) the bottleneck under the sentence of the inversion
-    conds: dict = field(default_factory=dict) # sentence -> (1, L, D) text states
-    mids: dict = field(default_factory=dict) # sentence -> (B, C, H, W), filled by `mid`
+    conds: dict[str, torch.Tensor] = field(default_factory=dict) # sentence -> (1, L, D) text states
+    mids: dict[str|None, torch.Tensor] = field(default_factory=dict) # sentence -> (B, C, H, W), filled by `mid`
 
     def mid(self, sentence: str|None) -> torch.Tensor:
         "h (B, C, H, W) with another sentence, one of `conds`; None is the inversion's own."

@@ -12,7 +12,7 @@ __all__ = ['FER_FRAME', 'WEIGHTS', 'IDENTITY_WEIGHTS', 'ResBlock', 'JudgeNet', '
 # %% ../../nbs/08a_judges.ipynb #373a1f95
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from emotion_synth.evaluation.judge_training import (
     random_light, random_softness, random_view, save_atomic, soft_cross_entropy, temperature, train_for, update_ema,
     write_text)
 
+if TYPE_CHECKING: from emotion_synth.data.faceworld import FaceWorld
 # what lies in the chapter before, and may be asked for here
 _all_ = ["random_view", "random_light", "random_lens", "random_hole", "augment", "soft_cross_entropy", "update_ema",
          "train_for", "random_colour", "random_softness", "disguise", "temperature", "even_logits"]

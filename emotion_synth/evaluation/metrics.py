@@ -10,12 +10,16 @@ __all__ = ['psnr', 'ssim', 'sharpness', 'sharpness_ratio', 'largest_outside', 'h
 import html
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from skimage.metrics import structural_similarity
 from ..emotions import CONFUSABLE, get_emotion
 from ..old_names import old_names
+
+if TYPE_CHECKING:
+    import torch
+    from emotion_synth.evaluation.judges import EmotionJudge, IdentityJudge
 
 __getattr__ = old_names(__name__)
 

@@ -6,12 +6,16 @@
 __all__ = ['BAND', 'face_mask', 'crop_mask', 'finite_crop', 'photo_mask', 'sharpness', 'paste', 'transfer']
 
 # %% ../../nbs/01c_compositing.ipynb #e995206f
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
 from .crops import (
     FACE_SIZE, Alignment, FaceError, area_average, crop_pixels, photo_box, pixel_grid, sample_at)
 from ..images import rgb_array, to_tensor
+
+if TYPE_CHECKING: import torch  # not at run time: a quick command does not need it
 
 # %% ../../nbs/01c_compositing.ipynb #bdabe140
 def _ease(x, low, high):

@@ -8,11 +8,14 @@ __all__ = ['FACE_SIZE', 'EYES', 'Alignment', 'alignment', 'pixel_grid', 'sample_
 
 # %% ../../nbs/01a_crops.ipynb #70addc62
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 
 from ..images import ImageSource, rgb_array
+
+if TYPE_CHECKING: import torch  # not at run time: a quick command does not need it
 
 # %% ../../nbs/01a_crops.ipynb #84995ad6
 #: The side of a crop in px, unless another is asked for.

@@ -36,13 +36,13 @@ def _mtcnn(min_face):
 @dataclass(frozen=True, eq=False)
 class Face:
     "One detected face, in photo pixels (x, y) with pixel centres at integers."
-    box: tuple          # x0, y0, x1, y1
+    box: tuple[float, float, float, float] # x0, y0, x1, y1
     # (5, 2): image-left eye, image-right eye, nose, image-left and image-right mouth corner; left and right are those
     # of the photo turned such that the face is upright
     points: np.ndarray
     score: float = 1.   # the detector's confidence in [0, 1]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         points = np.array(self.points, float).reshape(5, 2)
         down = points[3:].mean(0) - points[:2].mean(0)
         for pair in (slice(0, 2), slice(3, 5)):

@@ -6,7 +6,7 @@
 __all__ = ['Morph']
 
 # %% ../../nbs/14_morph.ipynb #11df72eb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastcore.basics import patch
@@ -21,6 +21,8 @@ from ..geometry.portrait import Portrait
 from ..images import rgb_array, to_array, to_image, to_tensor
 from ..method import FOLDS, CropMethod, FaceState, register
 from ..old_methods import takes_crops_too
+
+if TYPE_CHECKING: import torch  # not at run time: a quick command does not need it
 
 # %% ../../nbs/14_morph.ipynb #ca47812b
 @register("morph")
