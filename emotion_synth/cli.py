@@ -19,8 +19,9 @@ from pathlib import Path
 from fastcore.imports import IN_NOTEBOOK
 
 from .cli_options import COMMANDS, UsageError, parse, parser
-from .cli_parts import (
-    Waiting, check_folder, check_there, editor_of, emotion_of, file_name, method_of, output_of, photo_of, words_of)
+from emotion_synth.cli_parts import (
+    Waiting, check_folder, check_like, check_there, editor_of, emotion_of, file_name, method_of, output_of, photo_of,
+    words_of)
 
 _all_ = ["COMMANDS", "UsageError", "parser"]  # they were of this module, and may still be asked for here
 
@@ -31,12 +32,14 @@ def _ready(options, *photos):
     "The cheap questions of a command that edits: is the photo there, and is there such a method?"
     check_there([*photos, options.direction, options.word])
     method_of(options)
+    check_like(options)
 
 # %% ../nbs/51_cli.ipynb #c72ef855
 def edit(options: argparse.Namespace) -> None:
     "`emotion-synth edit`"
     waiting = Waiting()
     _ready(options, options.photo)
+    if options.like and options.out: output_of(options, options.out)  # before anything is looked for in a photo
     emotion, (stem, photo) = emotion_of(options), photo_of(options)
     out = output_of(options, f"{stem}_{file_name(emotion)}.png")
     editor = editor_of(options, emotion if options.word else None)
@@ -81,8 +84,7 @@ def _told(records, made, out):
 def batch(options: argparse.Namespace) -> int: # 1 where some photos failed
     "`emotion-synth batch`"
     from emotion_synth.batch import Workers, edit_many, find_photos
-    check_there([options.direction, options.word])
-    method_of(options)
+    _ready(options)
     emotion, out = emotion_of(options), Path(options.out).expanduser()
     photos = find_photos(options.photos, out)
     check_folder(out)
@@ -134,7 +136,7 @@ def compare(options: argparse.Namespace) -> None:
     "`emotion-synth compare`"
     names = list(dict.fromkeys(words_of(options.methods)))
     if not names: raise UsageError("--methods names no method: write it like --methods morph,hspace.")
-    check_there([options.photo, options.direction, options.word])
+    check_there([options.photo, options.like, options.direction, options.word])
     for name in names: method_of(options, name=name)
     emotion, (stem, photo) = emotion_of(options), photo_of(options)
     out = output_of(options, f"{stem}_{file_name(emotion)}_methods.png")

@@ -146,6 +146,8 @@ def _what_options(parser):
                       help="a direction in a .safetensors file, such as the one that `learn` writes")
     what.add_argument("--word", metavar="FILE",
                       help="a learnt word in a .safetensors file, or in the folder that `learn` wrote")
+    what.add_argument("--like", metavar="PHOTO",
+                      help="another photo: the face makes the expression of the person in it (its largest face)")
     what.add_argument("--valence", metavar="V", help="instead of a word, with --arousal: how pleasant, from -1 to 1")
     parser.add_argument("--arousal", metavar="A", help="how excited, from -1 (calm) to 1")
     parser.add_argument("-s", "--strength", default="1", metavar="S",
@@ -156,6 +158,7 @@ def _edit_parser(commands):
     p = _command(commands, "edit", "put one emotion into a photo",
                  ["--emotion surprise", "me.jpg --emotion joy", "me.jpg --emotion \"joy:0.7,surprise:0.3\"",
                   "me.jpg --emotion furious --strength 0.7 --face all -o us.jpg", "me.jpg --valence 0.5 --arousal -0.2",
+                  "me.jpg --like friend.jpg -o alike.png",
                   "me.jpg --direction smirk.safetensors --strength 0.8"])
     _photo_option(p, optional=True)
     _what_options(p)
@@ -339,14 +342,15 @@ def _check_what(options):
     "Whether one thing to put into the face was named; its numbers become numbers."
     point = options.valence is not None, options.arousal is not None
     if any(point):
-        if not all(point) and not options.emotion: raise UsageError("--valence and --arousal are given together.")
+        other = options.emotion or options.like or options.direction or options.word
+        if not all(point) and not other: raise UsageError("--valence and --arousal are given together.")
         if not all(point): raise UsageError("Give an emotion, or --valence and --arousal, not both.")
         for name in ("valence", "arousal"):
             hint = "as in --valence 0.5 --arousal -0.2"
             setattr(options, name, _number(getattr(options, name), -1, 1, name.capitalize(), hint))
-    elif not (options.emotion is not None or options.direction or options.word):
+    elif not (options.emotion is not None or options.like or options.direction or options.word):
         raise UsageError("Say what to put into the face: -e joy (`emotion-synth emotions` lists the words), "
-                         "--valence with --arousal, --direction or --word.")
+                         "--like with another photo, --valence with --arousal, --direction or --word.")
 
 # %% ../nbs/50a_cli_options.ipynb #3a3aa937
 def parse(args: list[str]) -> argparse.Namespace:

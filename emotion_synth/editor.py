@@ -24,9 +24,9 @@ from tqdm import tqdm
 from .cache import LRUCache
 from .edits import (
     STRENGTHS, Edit, EditedPhoto, EditedPhotoWarning, EditError, FaceEdit, Photo, Sweep, check_device, check_strength,
-    choose, face_wishes, open_photo)
+    choose, face_wishes, names_expression, one_wish, open_photo)
 from .emotions import (
-    SIX, Blend, Emotion, UnknownEmotion, blend_at, get_blend, get_emotion, names_blend, names_units)
+    SIX, Blend, Emotion, UnknownEmotion, get_blend, get_emotion, names_blend, names_units)
 from .faces import Alignment, Face, FaceDetector, check_face, detect, face_alignment
 from .images import MAX_PIXELS, ImageSource, show_sheet
 from .method import (
@@ -174,6 +174,7 @@ def _edited_through_crops(editor, state, emotion, strengths):
 def _face_sweep(editor, photo, index, emotion, strengths):
     "`FaceEditor.face_sweep`."
     ready, name = editor.make_ready(photo, index), getattr(emotion, "name", str(emotion))
+    if type(emotion).__name__ == "Expression": emotion = emotion.on(ready.state.inner.points)
     def made(s, edited, crops=()):
         return FaceEdit(index, ready.face, ready.alignment, photo.array, edited, name, s, crops)
     if isinstance(ready.state, CropState):
@@ -222,9 +223,9 @@ def meant_emotion(emotion: Any) -> "Emotion | Blend | Direction":
 
     `UnknownEmotion` and `DirectionError` say what is wrong."""
     if _is_file(emotion): return open_direction(emotion)
-    if names_units(emotion):
-        from emotion_synth.geometry.recipes import face_units  # not above: it is seldom needed
-        return face_units(emotion)
+    if names_units(emotion) or names_expression(emotion):
+        from emotion_synth.geometry.expression import in_units  # not above: it is seldom needed
+        return in_units(emotion)
     if isinstance(emotion, dict): return get_blend(emotion)
     if emotion is not None and not isinstance(emotion, str): return emotion
     try: return get_emotion(emotion)
@@ -249,8 +250,9 @@ def _able(editor, emotion):
     if isinstance(meant, Blend) and not editor.method.supports_blends:
         raise EditError(f"The method '{editor.method.name}' puts one emotion into a face at a time: for a blend take "
                         f"'{DEFAULT_METHOD}' or '{DIRECTION_METHOD}'.")
-    if type(meant).__name__ == "FaceUnits" and not editor.method.supports_units:
-        raise EditError(f"The method '{editor.method.name}' does not move single action units: take 'morph'.")
+    if what := {"FaceUnits": "move single action units", "Expression": "copy an expression"}.get(type(meant).__name__):
+        if not editor.method.supports_units:
+            raise EditError(f"The method '{editor.method.name}' cannot {what}: take 'morph'.")
     if not is_direction(meant) or supports_directions(editor.method): return editor, meant
     if editor.chosen:
         raise EditError(f"The method '{editor.method.name}' cannot follow a direction: take '{DIRECTION_METHOD}', "
@@ -258,13 +260,12 @@ def _able(editor, emotion):
     return editor.using(DIRECTION_METHOD), meant
 
 # %% ../nbs/31_editor.ipynb #ba9afaf4
-def _wanted(emotion, valence, arousal):
-    "The emotion, or the blend at a point of the plane; `EditError` where there is neither or both."
-    if valence is None and arousal is None: return emotion
-    if emotion is not None: raise EditError("Give an emotion, or valence and arousal, not both.")
-    try: return blend_at(float(valence or 0.), float(arousal or 0.))
-    except (TypeError, ValueError):
-        raise EditError(f"Valence and arousal are numbers from -1 to 1, not {valence!r} and {arousal!r}.") from None
+def _wanted(editor, emotion, valence, arousal, like):
+    "The emotion, the blend at a point of the plane, or the expression of another photo; `EditError` for two of them."
+    wish = one_wish(emotion, valence, arousal, like)
+    if like is None: return wish
+    from emotion_synth.geometry.expression import read_expression
+    return read_expression(like, max_pixels=editor.max_pixels)
 
 # %% ../nbs/31_editor.ipynb #f9a489c8
 def _edits(editor, photo, emotion, strengths, face):
@@ -334,6 +335,7 @@ class Editor(FaceEditor):
         *,
         valence: float | None=None, # unpleasant -1 .. 1 pleasant, instead of an emotion
         arousal: float | None=None, # calm -1 .. 1 excited, instead of an emotion
+        like: ImageSource | EditedPhoto | None=None, # another photo, whose expression is copied, instead of an emotion
         method: str | Method | None=None, # for this call only
         seed: int | None=None,            # for this call only
         callback: Callable[[int, int], Any] | None=None, # called with (done, total) after each photo
@@ -346,7 +348,7 @@ class Editor(FaceEditor):
         wrong; TypeError for an argument that does not exist."""
         if unknown := set(about) - _ABOUT: raise TypeError(f"An edit has no argument {sorted(unknown)[0]!r}.")
         editor = self if method is None and seed is None else self.using(method or self._asked_for, seed)
-        asked = _wanted(emotion, valence, arousal), strength, face
+        asked = _wanted(editor, emotion, valence, arousal, like), strength, face
         several = isinstance(photo, (list, tuple))
         made = _all_photos(editor, photo if several else [photo], callback, progress, *asked)
         return made if several else made[0]
