@@ -2752,6 +2752,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'emotion_synth/explorer_panels.py'),
                                                'emotion_synth.explorer_panels.MusclePanel.__init__': ( 'explorer_panels.html#musclepanel.__init__',
                                                                                                        'emotion_synth/explorer_panels.py'),
+                                               'emotion_synth.explorer_panels.MusclePanel._moved': ( 'explorer_panels.html#musclepanel._moved',
+                                                                                                     'emotion_synth/explorer_panels.py'),
                                                'emotion_synth.explorer_panels.MusclePanel._read': ( 'explorer_panels.html#musclepanel._read',
                                                                                                     'emotion_synth/explorer_panels.py'),
                                                'emotion_synth.explorer_panels.MusclePanel._show': ( 'explorer_panels.html#musclepanel._show',

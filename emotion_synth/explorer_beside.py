@@ -37,7 +37,7 @@ class Beside:
         "Whether its picture, if any, is not of the wish that the session shows."
         return self.edit is not None and (self.shown != self.wish(session) or self.edit.photo is not session.small)
 
-# %% ../nbs/36_explorer_beside.ipynb #8fd25fe6
+# %% ../nbs/36_explorer_beside.ipynb #b3581690
 def make_beside(
     beside: Beside,
     session: Session,
@@ -45,7 +45,7 @@ def make_beside(
     "Let the second picture show the wish of the session; what goes wrong is kept as a sentence."
     wish = beside.wish(session)
     if wish is None or wish == beside.shown and not beside.is_old(session): return
-    try: edit = session.preview(wish, beside.shown or wish)
+    try: edit = session.preview(wish, beside.shown)
     except (ValueError, OSError, RuntimeError) as error: beside.failed, beside.said = wish, str(error)
     else: beside.shown, beside.edit, beside.failed = wish, edit, None
 

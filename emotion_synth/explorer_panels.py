@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WHOLE_FACES', 'TEACH', 'folded', 'MusclePanel', 'Moving', 'LearnPanel', 'faces_sheet', 'Teaching']
 
-# %% ../nbs/37_explorer_panels.ipynb #87fb1b3a
+# %% ../nbs/37_explorer_panels.ipynb #8bd46d76
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ import ipywidgets as w
 
 from .explorer_learning import (
     Lesson, LessonError, Progress, check_lesson, learn_lesson, pictures_in, read_lesson)
-from .explorer_muscles import MUSCLES, REACH, from_units, start_units, to_units
+from .explorer_muscles import MUSCLES, REACH, STEP, from_units, start_units, to_units
 from .explorer_page import weakly
 from .explorer_parts import Panel, data_link, jpeg, take_uploads
 from .explorer_state import UNIT_METHODS, Settings, editor_for, free_path
 from .geometry.recipes import FaceUnits
 from .images import show_sheet, to_image
 
-# %% ../nbs/37_explorer_panels.ipynb #7416dc6d
+# %% ../nbs/37_explorer_panels.ipynb #2deb84ac
 def folded(title: str, *parts: w.Widget) -> w.Accordion:
     "Parts behind a line that unfolds."
     fold = w.Accordion([w.VBox(parts)], selected_index=None)
@@ -44,11 +44,11 @@ class MusclePanel(Panel):
     "Sliders for single movements of a face; `value` is `FaceUnits` once a hand has moved one, and before that None."
     def __init__(self):
         def slider(muscle):
-            return w.FloatSlider(0., min=REACH[0], max=REACH[1], step=.05, description=muscle.name,
+            return w.FloatSlider(0., min=REACH[0], max=REACH[1], step=STEP, description=muscle.name,
                                  tooltip=muscle.about, layout=w.Layout(width="auto"),
                                  style={"description_width": "105px"})
         self.sliders = {m.unit: slider(m) for muscles in MUSCLES.values() for m in muscles}
-        self.others, self.note = {}, _small()
+        self.others, self.note, self._told = {}, _small(), to_units({})
         self.back = _button("back to the emotion", "undo", "the recipe of the emotion, unchanged")
         self.still = _button("all to 0", "eraser", "no movement: the face of the photo")
         groups = [part for name, muscles in MUSCLES.items()
@@ -74,6 +74,11 @@ class MusclePanel(Panel):
         if units is None: return
         places, self.others = from_units(units)
         for unit, place in places.items(): self.sliders[unit].value = place
+        self._told = self._read()
+
+    def _moved(self, change=None):
+        "A slider says that it was moved; a browser also says so when it shows what it was told, rounded otherwise."
+        if self._read() != self._told: super()._moved(change)
 
     def _read(self): return to_units({unit: s.value for unit, s in self.sliders.items()}, self.others)
 
@@ -115,7 +120,7 @@ class Moving:
 
     def _muscles_back(self, button=None): self.emotion.take(self._before_muscles)
 
-# %% ../nbs/37_explorer_panels.ipynb #c6c73872
+# %% ../nbs/37_explorer_panels.ipynb #44fd6c5b
 #: What stands above a lesson, with a path and without.
 TEACH = ("5 to 50 pictures of one expression, best of different people. Together up to 10 MB; larger ones: type the "
          "name of their folder.", "5 to 50 pictures of one expression, best of different people, together up to 10 MB.")
@@ -125,12 +130,12 @@ class LearnPanel(w.VBox):
     def __init__(self,
         paths: bool=True,  # whether a folder can be typed
     ):
-        wide = w.Layout(width="auto", flex="1 1 150px")
+        def wide(): return w.Layout(width="auto", flex="1 1 150px")
         self.upload = w.FileUpload(accept="image/*", multiple=True, description="pictures",
                                    layout=w.Layout(width="auto"), tooltip="pictures that show the expression")
-        self.folder = w.Text(placeholder="or a folder of pictures, then Enter", continuous_update=False, layout=wide,
+        self.folder = w.Text(placeholder="or a folder of pictures, then Enter", continuous_update=False, layout=wide(),
                              tooltip="a folder of pictures")
-        self.name = w.Text(placeholder="what it is called, such as smirk", layout=wide, tooltip="name of the emotion")
+        self.name = w.Text(placeholder="what it is called, such as smirk", layout=wide(), tooltip="name of the emotion")
         self.learn = _button("learn", "graduation-cap", "learn the emotion; takes minutes, editing goes on")
         self.cancel = _button("stop", "stop", "stop learning")
         self.status, self.sheet = w.HTML(), w.Image(format="jpeg", layout=w.Layout(width="100%", display="none"))

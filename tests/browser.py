@@ -239,6 +239,7 @@ def try_lesson(d, files, teach):
     d.until(lambda: '6 faces to learn from. 1 left out, such as wall.jpg' in d.note(), 'the faces of a lesson', 90)
     d.click('learn')
     d.until(lambda: 'Give the emotion a name first' in d.note(), 'a sentence about the name')
+    assert d.one('input[placeholder^="what it is called"]').is_visible(), 'a field for the name'
     d.shot('lesson', WIDE)
     if teach: learn_it(d)
     header.click()
@@ -294,7 +295,10 @@ def try_large(d, files):
     "A photo of nine million pixels: moves are as quick as on a small one."
     upload(d, files['large'])
     d.until(lambda: 'large.jpg, 3000 x 3000' in d.text('.es-right'), 'a large photo')
-    d.until(lambda: 'large' in d.text('.es-right') and 'full size' in d.caption(), 'rest at full size')
+    d.idle()
+    here = re.search(r'morph, ([\d.]+) s here', d.one('select:has(option:text-matches("^morph"))').inner_text())
+    if not here or float(here[1]) < .9:  # only where a move is quick, a full edit is made when the hand rests
+        d.until(lambda: 'large' in d.text('.es-right') and 'full size' in d.caption(), 'rest at full size')
     moves = [d.press('ArrowLeft') for _ in range(5)]
     say(d.kind, 'the same on 9 million pixels', sorted(moves)[2])
 
