@@ -172,7 +172,7 @@ CSS = """<style>
 .es-upload::after { font-size: 13px; content: "open a photo" }
 .es-load::after { content: "settings of a saved picture" }
 .es-pictures::after { content: "choose pictures" }
-.es-looking .es-stage { opacity: 1 !important }
+.es-looking .es-stage { opacity: 1 !important; transition: none }
 .es-explorer .jupyter-widget-Collapse-header, .es-explorer .p-Collapse-header { padding: 4px 8px }
 .es-title { font-weight: 600; margin-top: 6px }
 .es-small { color: var(--jp-ui-font-color2, #616161); font-size: 12px }
