@@ -23,9 +23,12 @@ from PIL import Image
 
 from .editor import Editor, open_direction, supports_directions
 from .edits import Edit, EditError, Photo
-from .explorer_parts import data_link, discard, jpeg, judge_bars, take_upload, uploaded
-from .explorer_page import (
-    STRENGTH, all_controls, arrange, busy_sign, caption_line, png, running_cell, weakly)
+from .explorer_beside import Beside, Comparing
+from .explorer_buttons import Arrivals, Buttons, Signs, Steps
+from .explorer_looks import Looking, Looks
+from .explorer_panels import LearnPanel, Moving, MusclePanel, Teaching
+from .explorer_parts import discard, jpeg, uploaded
+from .explorer_page import STRENGTH, all_controls, arrange, caption_line, png, running_cell, weakly
 from .explorer_state import Session, Settings, as_setting, editor_for, method_choices, settings_of
 from .explorer_worker import Quiet, Worker, bars_to
 from .images import ImageSource, sample_photo
@@ -47,7 +50,7 @@ CLOSED = "This explorer is closed: make a new one with `Explorer(photo)`."
 class ExplorerClosed(EditError, AttributeError):
     "Something was asked of a closed explorer."
 
-class Explorer:
+class Explorer(Comparing, Looking, Moving, Teaching, Buttons, Steps, Signs, Arrivals):
     "A page to edit a photo with: `.edit` is what it shows, at the photo's own size."
     closed, _at_work = False, None
     def __init__(self,
@@ -63,12 +66,14 @@ class Explorer:
         _close_earlier(*self._made)
         self.editor, self._lock = editor or Editor(method), threading.RLock()
         self.session, self._folder = Session(self.editor), None if paths else tempfile.TemporaryDirectory()
+        self.beside, self.looks = Beside(), Looks()
         choices = {c.name: c for c in method_choices(methods)}
         if editor is not None or choices[method].needs: choices[method] = method_choices([method], given=True)[0]
-        self.controls = all_controls(as_setting(emotion), strength, method, choices.values())
+        own = dict(muscles=MusclePanel(), lessons=LearnPanel(paths))
+        self.controls = all_controls(as_setting(emotion), strength, method, choices.values()) | own
         vars(self).update(self.controls)
         self._choices, self.page = choices, arrange(self.controls, choices.values(), paths)
-        self._worker = Worker(weakly(self._report))
+        self._worker, self._teacher = Worker(weakly(self._report)), Worker()
         self._discard = weakref.finalize(self, discard, self.page)
         self._discard.atexit = False
         self._describe()
@@ -132,7 +137,9 @@ def settings(self:Explorer) -> Settings:
 def update(self:Explorer, change: Any=None, keep: bool=True) -> None:
     "Show what the controls say; keep: as a step of the history."
     if self._quiet.on or self.session.photo is None: return
-    if self._at_work not in (None, self.method.value): self._worker.interrupt("show")
+    with self._worker.changed:
+        if self._at_work and (self._at_work != self.method.value or self.is_looking): self._worker.interrupt("show")
+    self._stop_second()
     self._worker.submit("show", lambda act=weakly(self._make_or_restore): act(keep))
 
 @patch
@@ -141,7 +148,9 @@ def _make_or_restore(self:Explorer, keep): self._or_restore(lambda: self._make(k
 @patch
 def _or_restore(self:Explorer, act):
     "Do `act()`; where it fails, the controls go back to what is shown."
-    if not self.trying(act): self._restore()
+    if self.trying(act): return
+    self._restore()
+    if self._end_look(): self.show()
 
 @patch
 def _make(self:Explorer, keep):
@@ -155,9 +164,11 @@ def _edited(self:Explorer, session, settings, keep=True):
     "Let a session show what the settings say."
     self._at_work = settings.method
     try:
-        with bars_to(weakly(self._progress)): session.show(settings, session.preview(settings), keep)
-    finally: self._at_work = None
+        with bars_to(weakly(self._progress)): session.show(settings, self._preview(session, settings), keep)
+    finally:
+        with self._worker.changed: self._at_work = None
     self._worker.submit("rest", weakly(self._rest), delay=1)
+    if session is self.session: self._ask_second()
 
 # %% ../nbs/50_explorers.ipynb #60d1561b
 #: The longest side of a picture on the page when the hand rests, px.
@@ -168,11 +179,15 @@ def show(self:Explorer, change: Any=None) -> None:
     "Draw what the session shows: pictures, caption, name for saving, history."
     session, edit = self.session, self.session.edit
     if session.photo is None: return
+    self._end_look()
     self.caption.value = caption_line(session)
     if edit is None: return self.stage.show(jpeg(Image.fromarray(session.small.array)), b"")
     before, after = edit.close_up() if self.view.value == "face" else (edit.original, edit.image)
     self.stage.show(jpeg(before, SHARP), jpeg(after, SHARP))
+    self._show_second()
     self._offer()
+    self._relabel()
+    self._know_face()
 
 @patch
 def _offer(self:Explorer):
@@ -234,7 +249,9 @@ def _begin(self:Explorer, session):
     "Show another session."
     self.session, self.bars.value, self.about.value = session, "", html.escape(session.about)
     with self._quiet: self.face.show(session.photo, session.faces, session.usable)
+    self.beside.choose(self.second.value)
     self.show()
+    self._ask_second()
 
 @patch
 def add_direction(self:Explorer,
@@ -270,96 +287,24 @@ def load_settings(self:Explorer,
         self._make(True)
     self._worker.submit("take", lambda run=weakly(self._or_restore): run(act))
 
-# %% ../nbs/50_explorers.ipynb #10920739
-@patch
-def save_as(self:Explorer, button: Any=None) -> None:
-    "Save what is shown, at the photo's own size, under the name in the text field, with its provenance."
-    def act():
-        "Write the file and say where it is."
-        name = self.name.value.strip() or self._suggested or "edited.jpg"
-        path = Path(name) if self._folder is None else Path(self._folder.name)/Path(name).name
-        written = self.session.save(path)
-        link = data_link(written)
-        if self._folder is not None: link = link.replace(str(written), written.name).replace("saved", "ready", 1)
-        self.note.value = f'<div role="status">{link}</div>'
-    self._worker.submit("save", lambda trying=weakly(self.trying): trying(act))
-
-@patch
-def _go(self:Explorer, settings):
-    "Show a step of the history."
-    if settings is None: return
-    self._take(settings)
-    self.update(keep=False)
-
-@patch
-def ask_judges(self:Explorer, button: Any=None) -> None:
-    "Show what two judges see in the first face, before and after; loads PyTorch."
-    def act():
-        "Judge the edit that is shown."
-        if self.session.edit is None: raise EditError("There is nothing to judge: open a photo first.")
-        self.bars.value = judge_bars(self.session.edit, self.session.shown.caption)
-    self._worker.submit("judge", lambda trying=weakly(self.trying): trying(act))
-
-@patch
-def stop(self:Explorer, button: Any=None) -> None:
-    "Cancel what is at work; the controls go back to what is shown."
-    self._worker.stop()
-    self._restore()
-    self._say("Cancelled.")
-
-# %% ../nbs/50_explorers.ipynb #64279a81
-@patch
-def _report(self:Explorer, kind):
-    "A kind of job begins; None: all is done."
-    if kind is None: self.page.remove_class("es-busy")
-    elif kind != "rest": self.page.add_class("es-busy")
-    self.working.value = busy_sign(kind)
-
-@patch
-def _progress(self:Explorer, percent):
-    self.working.value = busy_sign("show", percent)
-
-@patch
-def _describe(self:Explorer, change=None):
-    "One sentence about the chosen method, and its times."
-    choice = self._choices[self.method.value]
-    first = f" The first edit of a face takes about {choice.seconds[0]:g} s." if choice.seconds else ""
-    self.plain.value = html.escape(choice.about + first)
-
 # %% ../nbs/50_explorers.ipynb #23b938f8
-@patch
-def _uploaded(self:Explorer, change):
-    if (came := take_upload(self.upload))[0] is not None: self.open(*came)
-
-@patch
-def _loaded(self:Explorer, change):
-    if (came := take_upload(self.load))[0] is not None: self.load_settings(came[0])
-
-@patch
-def _typed(self:Explorer, change):
-    if (path := change["new"].strip()) and self._folder is None: self.open_path(path)
-
-@patch
-def _jumped(self:Explorer, change):
-    if not self._quiet.on: self._go(self.session.history.go(change["new"]))
-
 @patch
 def _wire(self:Explorer):
     for control in (self.face, self.emotion, self.method, self.strength):
         control.observe(weakly(self.update), "value")
     acts = ((self.view, self.show), (self.upload, self._uploaded), (self.load, self._loaded), (self.path, self._typed),
-            (self.past, self._jumped), (self.method, self._describe))
+            (self.past, self._jumped), (self.method, self._describe), (self.second, self._second_chosen))
     for control, act in acts: control.observe(weakly(act), "value")
     self.emotion.observe(weakly(self._unknown), "said")
     clicks = ((self.save, self.save_as), (self.judge, self.ask_judges), (self.cancel, self.stop),
-              (self.undo, self._step), (self.redo, self._step), (self.sample, self._open_sample))
+              (self.undo, self._step), (self.redo, self._step), (self.sample, self._open_sample),
+              (self.swap, self._swap))
     for button, act in clicks: button.on_click(weakly(act))
+    self._wire_muscles()
+    self._wire_lessons()
 
 @patch
 def _unknown(self:Explorer, change): self._say(change["new"], "es-note")
-
-@patch
-def _step(self:Explorer, button): self._go(self.session.history.move(-1 if button is self.undo else 1))
 
 @patch
 def _open_sample(self:Explorer, button): self.open(sample_photo(), "astronaut")
@@ -381,8 +326,8 @@ def close(self:Explorer) -> None:
     "Free the photo, the edit and the widgets; an edit that was taken out before stays whole. Twice does no harm."
     if self.closed: return
     if self in _shown: _shown.remove(self)
-    self._worker.stop()
-    self._worker.wait(10)
+    for worker in (self._worker, self._teacher): worker.stop()
+    for worker in (self._worker, self._teacher): worker.wait(10)
     if self._own: self.editor.forget()
     discard = self._discard
     vars(self).clear()

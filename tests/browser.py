@@ -1,7 +1,8 @@
-"""Drives the explorer in a browser: python tests/browser.py FOLDER [--only voila|lab] [--slow].
+"""Drives the explorer in a browser: python tests/browser.py FOLDER [--only voila|lab] [--slow] [--teach].
 
-In Voila and in JupyterLab it opens photos, moves the slider, chooses faces and emotions, saves, and prints how long
-each took. Screenshots go to FOLDER.
+In Voila and in JupyterLab it opens photos, moves the slider, clicks the plane, moves single muscles, compares two
+methods, begins a lesson, chooses faces and emotions, saves, and prints how long each took. Screenshots go to FOLDER.
+PATIENCE=5 in the environment waits five times longer for everything, on a busy machine.
 Exits with 1 where something does not work. Needs `playwright`, `voila` and Chromium; pytest does not collect it."""
 import argparse
 import io
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT/'nbs'/'apps'/'explorer.ipynb'
 #: The sizes of the screenshots, px.
 WIDE, NARROW = (1400, 900), (390, 844)
+#: How many times longer than on a quiet machine to wait for anything.
+PATIENCE = float(os.environ.get('PATIENCE', 1))
 CELL = 'from emotion_synth.explorers import Explorer\nExplorer()'
 
 def free_port():
@@ -72,7 +75,9 @@ def photos(folder):
         group.paste(picture.resize((450, 450)), (450*i, 0))
     made = dict(me=face, wall=Image.new('RGB', (400, 300), 'tan'), group=group, large=face.resize((3000, 3000)))
     for name, picture in made.items(): picture.save(folder/f'{name}.jpg', quality=92)
-    return {name: folder/f'{name}.jpg' for name in made}
+    lesson = [folder/f'lesson_{i}.jpg' for i in range(6)]
+    for i, path in enumerate(lesson): face.rotate(2*i, Image.Resampling.BICUBIC).save(path, quality=92)
+    return {name: folder/f'{name}.jpg' for name in made} | dict(lesson=lesson)
 
 class Driver:
     "One page with an explorer, and what a hand does to it."
@@ -92,7 +97,7 @@ class Driver:
     def until(self, test, what, seconds=30):
         "Wait until `test()` holds; seconds that it took."
         start = time.perf_counter()
-        while time.perf_counter() - start < seconds:
+        while time.perf_counter() - start < seconds*PATIENCE:
             if test(): return time.perf_counter() - start
             time.sleep(.01)
         self.shot('failed')
@@ -164,6 +169,92 @@ def try_views(d):
     d.click('one emotion')
     d.until(lambda: d.caption().startswith('anger at'), 'one emotion again')
 
+def try_plane(d):
+    "A click on the plane of valence and arousal."
+    d.click('valence, arousal')
+    d.until(lambda: 'valence' in d.caption(), 'a place')
+    pad = d.one('.es-pad')
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    source = d.one('.es-after').get_attribute('src')
+    # valence .5 and arousal .7: the plane's middle is 0, and 1 is .45 of its side away
+    d.page.mouse.click(box['x'] + box['width']*(.5 + .45*.5), box['y'] + box['height']*(.5 - .45*.7))
+    say(d.kind, 'click on the plane', d.until(lambda: 'valence 0.5, arousal 0.7' in d.caption(), 'the place clicked'))
+    d.until(lambda: d.one('.es-after').get_attribute('src') != source, 'its picture')
+    d.shot('plane')
+    d.click('one emotion')
+    d.click('anger')
+    d.until(lambda: d.caption().startswith('anger at'), 'one emotion again')
+
+def slider(d, name): return d.one(f'.widget-hslider:has(> .widget-label:text-is("{name}")) .noUi-handle')
+
+def try_muscles(d):
+    "The folded sliders: raise the brows of an angry face, and go back."
+    d.one('.jupyter-widget-Collapse-header:has-text("Brows, eyes, mouth")').click()
+    slider(d, 'brows up').focus()
+    d.page.keyboard.press('End')
+    d.until(lambda: 'AU1+2:3' in d.caption() and 'AU4:2.1' in d.caption(), 'raised brows over the recipe of anger')
+    d.idle()
+    d.shot('muscles')
+    d.click('back to anger')
+    d.until(lambda: d.caption().startswith('anger at'), 'anger again')
+    d.one('.jupyter-widget-Collapse-header:has-text("Brows, eyes, mouth")').click()
+
+def try_second(d):
+    "Another method beside the first, which follows the slider; the two change places."
+    d.one('select:has(option:text-is("no other"))').select_option(label='vae, quick')
+    texts = lambda: d.text('.es-text')
+    say(d.kind, 'a second method', d.until(lambda: 'vae · anger at 0.8' in texts(), 'the second method', 120))
+    slider(d, 'strength').focus()
+    d.page.keyboard.press('ArrowLeft')
+    d.until(lambda: 'morph · anger at 0.75' in texts() and 'vae · anger at 0.75' in texts()
+            and 'earlier' not in texts(), 'both methods after a move')
+    assert d.one('.es-second').is_visible() and not d.one('.es-before').is_visible()
+    assert 'here' in d.one('select:has(option:text-matches("^vae"))').inner_text(), 'measured seconds in the list'
+    d.shot('second', WIDE)
+    if d.kind == 'voila': d.shot('second_narrow', NARROW)
+    d.shot('second_wide', WIDE)
+    d.one('button[title^=exchange]').click()
+    d.until(lambda: texts().startswith('vae') and 'morph · anger at 0.75' in texts(), 'the methods exchanged')
+    d.one('button[title^=exchange]').click()
+    d.until(lambda: texts().startswith('morph') and 'vae · anger at 0.75' in texts(), 'and back')
+    d.one('select:has(option:text-is("no other"))').select_option(label='no other')
+    d.until(lambda: not d.one('.es-second').is_visible(), 'no second method')
+    slider(d, 'strength').focus()
+    d.page.keyboard.press('ArrowRight')
+    d.until(lambda: ' at 0.8' in d.caption(), 'strength .8')
+
+def lesson_upload(d, paths):
+    "Choose files for a lesson."
+    with d.page.expect_file_chooser() as chooser: d.one('button.es-pictures').click()
+    chooser.value.set_files([str(path) for path in paths])
+
+def try_lesson(d, files, teach):
+    "A lesson: too few pictures, no name, and where `teach`, all of it."
+    header = d.one('.jupyter-widget-Collapse-header:has-text("Learn an emotion")')
+    header.click()
+    lesson_upload(d, [files['me'], files['wall']])
+    d.until(lambda: '2 pictures cannot teach' in d.note(), 'a sentence about too few pictures')
+    lesson_upload(d, [*files['lesson'], files['wall']])
+    d.until(lambda: '6 faces to learn from. 1 left out, such as wall.jpg' in d.note(), 'the faces of a lesson', 90)
+    d.click('learn')
+    d.until(lambda: 'Give the emotion a name first' in d.note(), 'a sentence about the name')
+    assert d.one('input[placeholder^="what it is called"]').is_visible(), 'a field for the name'
+    d.shot('lesson', WIDE)
+    if teach: learn_it(d)
+    header.click()
+
+def learn_it(d):
+    "Learn, watch the sheet grow, and use what was learnt."
+    d.one('input[placeholder^="what it is called"]').fill('smirk')
+    d.click('learn')
+    d.until(lambda: re.search(r'step [1-9]\d* of', d.note()), 'the first step', 300)
+    d.shot('learning', WIDE)
+    say(d.kind, 'an emotion learnt', d.until(lambda: 'smirk is in the list' in d.note(), 'the end of a lesson', 2400))
+    d.until(lambda: d.caption().startswith('smirk at 0.8 · hspace'), 'the learnt emotion', 300)
+    d.idle()
+    d.shot('learnt', WIDE)
+
 def upload(d, path):
     "Choose a file with the first upload button."
     with d.page.expect_file_chooser() as chooser: d.one('.jupyter-button.widget-upload, button.widget-upload').click()
@@ -204,19 +295,28 @@ def try_large(d, files):
     "A photo of nine million pixels: moves are as quick as on a small one."
     upload(d, files['large'])
     d.until(lambda: 'large.jpg, 3000 x 3000' in d.text('.es-right'), 'a large photo')
-    d.until(lambda: 'large' in d.text('.es-right') and 'full size' in d.caption(), 'rest at full size')
+    d.idle()
+    here = re.search(r'morph, ([\d.]+) s here', d.one('select:has(option:text-matches("^morph"))').inner_text())
+    if not here or float(here[1]) < .9:  # only where a move is quick, a full edit is made when the hand rests
+        d.until(lambda: 'large' in d.text('.es-right') and 'full size' in d.caption(), 'rest at full size')
     moves = [d.press('ArrowLeft') for _ in range(5)]
     say(d.kind, 'the same on 9 million pixels', sorted(moves)[2])
 
 def try_hspace(d):
     "The move of a diffusion method, and cancel."
-    d.one('select:has(option:text-matches("^hspace"))').select_option('hspace, about 2 s')
-    say(d.kind, 'first edit with hspace', d.until(lambda: 'hspace' in d.caption(), 'hspace', 90))
-    moves = [d.press('ArrowLeft') for _ in range(3)]
-    say(d.kind, 'move of the slider with hspace', sorted(moves)[1])
+    d.one('select:has(option:text-matches("^hspace"))').select_option(label='hspace, takes seconds')
+    say(d.kind, 'first edit with hspace', d.until(lambda: 'hspace' in d.caption(), 'hspace', 240))
+    d.idle()
+    looks, trues = [], []
+    for _ in range(3):
+        looks.append(d.press('ArrowLeft'))
+        assert 'quick look' in d.caption() or 'preview' in d.caption()
+        trues.append(looks[-1] + d.until(lambda: 'look' not in d.caption(), 'the true picture', 90))
+    say(d.kind, 'move of the slider with hspace, a look', sorted(looks)[1])
+    say(d.kind, 'the same, the true picture', sorted(trues)[1])
     d.idle()
     before = d.caption()
-    d.page.keyboard.press('ArrowRight')
+    d.page.keyboard.press('ArrowLeft')  # a strength that was not made yet: those that were are there at once
     d.until(lambda: d.page.locator('.es-explorer.es-busy').count(), 'a busy sign')
     d.click('cancel')
     d.until(lambda: 'Cancelled' in d.note() and not d.page.locator('.es-explorer.es-busy').count(), 'cancel')
@@ -227,19 +327,20 @@ def open_page(page, kind, address):
     page.goto(address)
     start = time.perf_counter()
     if kind == 'lab':
-        page.locator('.jp-Notebook .jp-CodeCell .cm-content').first.click(timeout=60_000)
+        page.locator('.jp-Notebook .jp-CodeCell .cm-content').first.click(timeout=60_000*PATIENCE)
         page.wait_for_function("document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'",
-                               timeout=60_000)
+                               timeout=60_000*PATIENCE)
         start = time.perf_counter()
         page.keyboard.press('Shift+Enter')
-    page.locator('.es-explorer .es-right .widget-hslider').first.wait_for(timeout=60_000)
+    page.locator('.es-explorer .es-right .widget-hslider:has-text("strength")').first.wait_for(timeout=60_000*PATIENCE)
     say(kind, 'controls there', time.perf_counter() - start)
     return start
 
-def drive(browser, kind, folder, out, files, slow):
+def drive(browser, kind, folder, out, files, slow, teach):
     "All that is tried in one kind of page."
     with server(kind, folder) as address:
         page = browser.new_page(viewport=dict(zip(('width', 'height'), WIDE)), accept_downloads=True)
+        page.set_default_timeout(30_000*PATIENCE)
         wrong = []
         page.on('console', lambda m: wrong.append(m.text) if 'Error setting state' in m.text else None)
         start, d = open_page(page, kind, address), Driver(page, kind, out)
@@ -251,6 +352,10 @@ def drive(browser, kind, folder, out, files, slow):
         try_emotions(d)
         d.shot('emotion')
         try_views(d)
+        try_plane(d)
+        try_muscles(d)
+        try_second(d)
+        try_lesson(d, files, teach)
         try_uploads(d, files)
         d.shot('group', WIDE)
         if kind == 'voila':
@@ -269,6 +374,7 @@ def main():
     parser.add_argument('out', type=Path, help='folder for screenshots')
     parser.add_argument('--only', choices=('voila', 'lab'), help='one kind of page')
     parser.add_argument('--slow', action='store_true', help='with the hspace method, too')
+    parser.add_argument('--teach', action='store_true', help='learn an emotion to the end, too, which takes minutes')
     parser.add_argument('--browser', default=shutil.which('chromium'), help='the Chromium to use')
     opts = parser.parse_args()
     try: from playwright.sync_api import sync_playwright
@@ -282,7 +388,7 @@ def main():
         browser = p.chromium.launch(executable_path=opts.browser, args=['--no-sandbox'])
         try:
             for kind in ('voila', 'lab') if opts.only is None else (opts.only,):
-                drive(browser, kind, folder, opts.out, photos(folder), opts.slow)
+                drive(browser, kind, folder, opts.out, photos(folder), opts.slow, opts.teach)
         except AssertionError as error: sys.exit(f'FAILED: {error}')
         finally: browser.close()
         print(f'all well in {time.perf_counter() - start:.0f} s')
