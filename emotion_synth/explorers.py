@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastcore.basics import patch
 from IPython import get_ipython
@@ -33,6 +33,8 @@ from .explorer_state import Session, Settings, as_setting, editor_for, method_ch
 from .explorer_worker import Quiet, Worker, bars_to
 from .images import ImageSource, sample_photo
 from .method import DEFAULT_METHOD, DIRECTION_METHOD
+
+if TYPE_CHECKING: from emotion_synth.diffusion.direction import Direction
 
 # they were of this module, and may still be asked for here
 _all_ = ["STRENGTH", "png", "uploaded"]
