@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .emotions import DYADS, EMOTIONS, UnknownEmotion, get_emotion
-from .geometry.recipes import LARGEST_UNIT, MOVES, UNIT_RECIPES, FaceUnits, unit_actions
+from .emotions import EMOTIONS, UnknownEmotion, get_emotion
+from .geometry.recipes import LARGEST_UNIT, LOOKS, MOVES, UNIT_RECIPES, FaceUnits, unit_actions
 
 # %% ../nbs/36b_explorer_muscles.ipynb #0278d8e4
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ MUSCLES = {
               Muscle("4", "brows together", "the brows lowered and drawn together: a frown")),
     "eyes": (Muscle("5", "eyes wide", "the upper lids raised"),
              Muscle("7", "eyes narrowed", "both lids tight"),
-             Muscle("43", "lids drooping", "the upper lids down")),
+             Muscle("43", "lids drooping", "the upper lids down"),
+             Muscle("64", "eyes down", "the eyes turned down; below 0 up"),
+             Muscle("61", "eyes aside", "the eyes turned to the person's left; below 0 to the right")),
     "cheeks, nose, mouth": (
         Muscle("6", "cheeks up", "the cheeks raised, which lifts the lower lids"),
         Muscle("9", "nose wrinkled", "the nose wrinkled, as in disgust"),
@@ -49,23 +51,24 @@ def _units_in(text):
     "Unit -> weight of a recipe such as \"4*1.9 R12*.5\"."
     return {unit: float(weight) for unit, weight in (word.split("*") for word in text.split())}
 
-def _weighted(parts):
-    "The units of several emotions, each with a weight."
-    found = {}
-    for share, emotion in parts:
-        for unit, weight in emotion_units(emotion).items(): found[unit] = found.get(unit, 0.) + share*weight
-    return found
-
 def emotion_units(
     emotion: Any,       # as in `Settings`
 ) -> dict[str, float]:
     "Unit -> weight at full strength of an emotion's usual variant, or of a blend; empty where there is no recipe."
-    if isinstance(emotion, tuple): return _weighted([(weight, name) for name, weight in emotion])
+    if isinstance(emotion, tuple): return _blended(emotion)
     try: e = get_emotion(emotion) if isinstance(emotion, str) else EMOTIONS.get(getattr(emotion, "name", ""))
     except UnknownEmotion: return {}
     if e is None: return {}
-    if e.name in UNIT_RECIPES: return _units_in(next(iter(UNIT_RECIPES[e.name].values())))
-    return _weighted([(.6, part) for part in DYADS[e.name]] if e.name in DYADS else [(e.intensity, e.family)])
+    named, share = (e.name, 1.) if e.name in UNIT_RECIPES else (e.family, e.intensity)
+    found = {unit: share*weight for unit, weight in _units_in(next(iter(UNIT_RECIPES[named].values()))).items()}
+    return found | _units_in(LOOKS.get(e.name, ""))
+
+def _blended(parts):
+    "The units of several emotions, ((name, weight), ...)."
+    found = {}
+    for name, share in parts:
+        for unit, weight in emotion_units(name).items(): found[unit] = found.get(unit, 0.) + share*weight
+    return found
 
 # %% ../nbs/36b_explorer_muscles.ipynb #f77ccc06
 #: Units that have a slider.

@@ -63,11 +63,12 @@ def actions(self: Morph, emotion: str|Emotion|Blend, strength: float = 1., varia
     `UnknownEmotion` with the nearest names for others, ValueError with the list for an unknown variant."""
     if isinstance(emotion, FaceUnits):
         return {name: weight * strength for name, weight in unit_actions(emotion.text).items()}
-    def of(e, s, v=None): return recipe(e, s, variant=v) | (look_of(e, s) if self.gaze else {})
-    if not isinstance(emotion, Blend): return of(emotion, strength, variant or self.variant)
+    if isinstance(emotion, Blend): parts = [(e, weight * strength, None) for e, weight in emotion.parts]
+    else: parts = [(emotion, strength, variant or self.variant)]
     total = {}
-    for e, weight in emotion.parts:
-        for name, amount in of(e, weight * strength).items(): total[name] = total.get(name, 0) + amount
+    for e, s, chosen in parts:
+        for some in (recipe(e, s, variant=chosen), look_of(e, s) if self.gaze else {}):
+            for name, amount in some.items(): total[name] = total.get(name, 0) + amount
     return total
 
 @patch
