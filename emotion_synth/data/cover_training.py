@@ -190,8 +190,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", help="folder that holds the portraits; default: the project's data folder")
     parser.add_argument("--start", help="checkpoint of another run whose weights are taken over")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=4e-3, help="highest learning rate (default: %(default)s)")
     args = parser.parse_args(argv)
-    print(train_covers(training_scenes(args.data), args.out, args.steps, seed=args.seed, start=args.start))
+    print(train_covers(training_scenes(args.data), args.out, args.steps, lr=args.lr, seed=args.seed, start=args.start))
 
 # %% ../../nbs/05e_cover_training.ipynb #957f3050
 #| eval: false
