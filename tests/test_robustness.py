@@ -166,7 +166,10 @@ def stop_edit(folder, number, moment):
 @linux
 @pytest.mark.parametrize('number', (signal.SIGINT, signal.SIGKILL), ids=lambda n: n.name)
 def test_edit_is_stopped(photo, number):
-    "Nothing is saved, or all of it; a Ctrl-C that comes too late finds the picture saved."
+    """Nothing is saved, or all of it; a Ctrl-C that comes too late finds the picture saved.
+
+    Python ends by the signal itself where a Ctrl-C came during an `exec` (of a dataclass, say), even if it was answered
+    in the end; a shell calls both 130."""
     moments = 'reading', 'saving', .1, 1.
     stop = lambda moment: stop_edit(photo.parent/str(moment), number, moment)
     with ThreadPoolExecutor(2) as two: ends = list(two.map(stop, moments))
@@ -175,8 +178,8 @@ def test_edit_is_stopped(photo, number):
         assert all(map(is_leftover, set(names(file.parent)) - {'out.png', 'me.fifo'}))
         if file.exists():
             assert load_image(file).size == load_image(photo).size and read_provenance(file)['emotion'] == 'joy'
-        else: assert code == (130 if number == signal.SIGINT else -number) and not out, (moment, code, err)
-        if code == 130: assert err.splitlines()[-1] == STOPPED and 'Traceback' not in err, (moment, err)
+        else: assert code in ((130, -number) if number == signal.SIGINT else (-number,)) and not out, (moment, code, err)
+        if number == signal.SIGINT and code: assert err.splitlines()[-1] == STOPPED and 'Traceback' not in err, (moment, err)
         assert moment != 'reading' or not file.exists()
 
 # Places that cannot be written to
