@@ -178,8 +178,9 @@ def test_edit_is_stopped(photo, number):
         assert all(map(is_leftover, set(names(file.parent)) - {'out.png', 'me.fifo'}))
         if file.exists():
             assert load_image(file).size == load_image(photo).size and read_provenance(file)['emotion'] == 'joy'
-        else: assert code in ((130, -number) if number == signal.SIGINT else (-number,)) and not out, (moment, code, err)
-        if number == signal.SIGINT and code: assert err.splitlines()[-1] == STOPPED and 'Traceback' not in err, (moment, err)
+        else: assert code in ({130, -number} if number == signal.SIGINT else {-number}) and not out, (moment, code, err)
+        if number == signal.SIGINT and code:
+            assert err.splitlines()[-1] == STOPPED and 'Traceback' not in err, (moment, err)
         assert moment != 'reading' or not file.exists()
 
 # Places that cannot be written to
