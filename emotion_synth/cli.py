@@ -350,7 +350,9 @@ def main(
         sys.stdout.flush()
         return code or 0
     except SystemExit as done: return int(done.code or 0)
-    except KeyboardInterrupt as stop: return _say(f"stopped; {str(stop) or 'nothing was saved.'}") or 130
+    except KeyboardInterrupt as stop:
+        exec("")  # or a Ctrl-C that came in an `exec` (of a dataclass, say) ends Python by the signal, not by 130
+        return _say(f"stopped; {str(stop) or 'nothing was saved.'}") or 130
     except BrokenPipeError: return _closed()
     except Exception as error: return _failure(error)
 

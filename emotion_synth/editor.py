@@ -174,7 +174,6 @@ def _edited_through_crops(editor, state, emotion, strengths):
 def _face_sweep(editor, photo, index, emotion, strengths):
     "`FaceEditor.face_sweep`."
     ready, name = editor.make_ready(photo, index), getattr(emotion, "name", str(emotion))
-    if type(emotion).__name__ == "Expression": emotion = emotion.on(ready.state.inner.points)
     def made(s, edited, crops=()):
         return FaceEdit(index, ready.face, ready.alignment, photo.array, edited, name, s, crops)
     if isinstance(ready.state, CropState):

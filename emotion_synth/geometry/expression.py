@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ..edits import EditedPhoto, Photo, choose
+from ..edits import EditedPhoto, Photo, choose, names_expression
 from ..faces import FaceError, detect
 from .head import EYELIDS, WEIGHTS, read_weights, statistical_head, write_weights
 from .landmarks import photo_landmarks, ridge
@@ -134,7 +134,7 @@ def in_units(text: str) -> FaceUnits:
     """The `FaceUnits` of a text such as "AU12:0.8", or the `Expression` of one such as "like AU12:0.8 AU6:0.4".
 
     `UnitError` with an example for another text, and for a unit that does not move here."""
-    if not text.strip().lower().startswith("like "): return face_units(text)
+    if not names_expression(text): return face_units(text)
     return Expression(tuple(part for part in face_units(text.strip()[5:]).parts if part[1]))
 
 # %% ../../nbs/14a_like.ipynb #f83881ea

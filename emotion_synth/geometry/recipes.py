@@ -101,6 +101,10 @@ class FaceUnits:
         "As `face_units` reads it."
         return " ".join(f"AU{unit}:{weight:g}" for unit, weight in self.parts)
 
+    def on(self, points: np.ndarray) -> "FaceUnits":
+        "What a face with landmarks (478, 2) is to do: here the same for all; an expression (chapter 14a) says it anew."
+        return self
+
 def face_units(text: str) -> FaceUnits:
     """The `FaceUnits` of a text such as "AU12:0.8,AU4:0.3" or "AU1+2 AUR12:0.5".
 

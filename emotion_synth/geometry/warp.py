@@ -215,13 +215,13 @@ def _grained(paint, alpha, tones, x0, y0):
     return paint
 
 # %% ../../nbs/03d_warps.ipynb #021eb2f6
-def _seen_eye(field, image, M, box, read):
-    "float32 (h, w, 3): what the opening of an eye shows of `image` in `box`."
-    x0, y0, x1, y1 = box
-    if field.gaze is None: return image[y0:y1, x0:x1].astype(np.float32)
-    yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-    moved = read(field.gaze) @ cv2.invertAffineTransform(M)[:, :2].T.astype(np.float32)
-    return _moved_pixels(image, xx + moved[..., 0], yy + moved[..., 1])
+def _turned_eye(still, image, eye, moved, x, y):
+    "What the eyes show, (h, w, 3): in their openings `eye` (h, w), `image` read `moved` (h, w, 2) px from `x`, `y`."
+    rows, columns = np.nonzero(eye)
+    if not len(rows): return still
+    out, part = still.copy(), np.s_[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
+    out[part] = _moved_pixels(image, x[part] + moved[part][..., 0], y[part] + moved[part][..., 1])
+    return out
 
 # %% ../../nbs/03d_warps.ipynb #ea1a4a32
 def _apply_band(field, image, M, box):
@@ -231,11 +231,13 @@ def _apply_band(field, image, M, box):
     u, v = ((M[k, 0]*xx + M[k, 1]*yy + M[k, 2]).astype(np.float32) for k in (0, 1))
     read, still = _reader(u, v), image[y0:y1, x0:x1]
     displacement, paint = read(field.displacement), read(field.paint)
-    moved = displacement @ cv2.invertAffineTransform(M)[:, :2].T.astype(np.float32)
+    to_photo = cv2.invertAffineTransform(M)[:, :2].T.astype(np.float32)
+    moved = displacement @ to_photo
     gain, eye, alpha = read(field.gain - 1) + 1, read(field.eye)[..., None], read(field.alpha)[..., None]
     out = _moved_pixels(image, xx + moved[..., 0], yy + moved[..., 1])
     if field.kept: out = _from_behind(out, field.kept, displacement, u, v)
-    seen = _seen_eye(field, image, M, box, read)
+    seen = still.astype(np.float32)
+    if field.gaze is not None: seen = _turned_eye(seen, image, eye[..., 0], read(field.gaze) @ to_photo, xx, yy)
     out = out * gain * (1 - eye) + seen * (read(field.eye_gain - 1)[..., None] + 1) * eye
     if field.tones: paint = _grained(paint, alpha[..., 0], field.tones, x0, y0)
     out = _finite(out * (1 - alpha) + paint * alpha)

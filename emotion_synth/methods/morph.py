@@ -74,8 +74,9 @@ def actions(self: Morph, emotion: str|Emotion|Blend, strength: float = 1., varia
 @patch
 def field(self: Morph, portrait: Portrait, emotion: str|Emotion|Blend, strength: float = 1.) -> Any:
     "The `Field` that `emotion` at `strength` is on a portrait."
+    if isinstance(emotion, FaceUnits):
+        return portrait.express(self.actions(emotion.on(portrait.points), strength), self.folds)
     actions = self.actions(emotion, strength)
-    if isinstance(emotion, FaceUnits): return portrait.express(actions, self.folds)
     parts = get_blend(emotion).parts
     smiles = max(parts, key=lambda part: part[1])[0].family == "joy" and strength > 0
     base = neutralising(portrait, thorough=not smiles) if self.neutralise else {}
