@@ -11,9 +11,12 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 from fastcore.imports import IN_NOTEBOOK
@@ -333,6 +336,29 @@ def _closed():
     except (OSError, ValueError): pass  # a stream without a file of its own
     return 0
 
+# %% ../nbs/51_cli.ipynb #582dbfb7
+def _within(frame, module):
+    "Whether `frame` was called, from near or far, by a function of a library's module."
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] != module: frame = frame.f_back
+    return frame is not None
+
+def _on_ctrl_c(number, frame):
+    "`KeyboardInterrupt`, but a moment later where llvmlite would lose it."
+    if not _within(frame, "llvmlite"): raise KeyboardInterrupt
+    again = threading.Timer(.02, signal.raise_signal, [number])
+    again.daemon = True
+    again.start()
+
+@contextmanager
+def _ctrl_c_heard():
+    "`_on_ctrl_c` is in place, unless whoever calls us listens to Ctrl-C itself."
+    ours = (threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+    if ours: signal.signal(signal.SIGINT, _on_ctrl_c)
+    try: yield
+    finally:
+        if ours: signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # %% ../nbs/51_cli.ipynb #60a09fba
 def main(
     args: list[str] | None=None,  # words after `emotion-synth`; those of the command line when None
@@ -344,7 +370,7 @@ def main(
     try:
         if hasattr(sys.stdout, "reconfigure"): sys.stdout.reconfigure(errors="replace")
         options = parse(args)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ctrl_c_heard():
             warnings.showwarning = _heard
             code = _function(options.command)(options)
         sys.stdout.flush()

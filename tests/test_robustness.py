@@ -188,6 +188,21 @@ sys.exit(cli.main(['emotions']))""")
     with started('-m', 'late', cwd=tmp_path) as process: code, out, err = finished(process)
     assert (code, out, err.splitlines()) == (130, '', [STOPPED])
 
+def test_ctrl_c_in_a_callback(tmp_path):
+    "ctypes loses an exception there, and what llvmlite goes on with then is broken."
+    (tmp_path/'late.py').write_text("""import ctypes, signal, sys
+from emotion_synth import cli
+scope = dict(__name__='llvmlite.binding', signal=signal)
+exec('def call(): signal.raise_signal(signal.SIGINT)', scope)
+def command(options):
+    ctypes.CFUNCTYPE(None)(scope['call'])()
+    print('the callback was over', flush=True)
+    while True: pass
+cli._function = lambda command_name: command
+sys.exit(cli.main(['emotions']))""")
+    with started('-m', 'late', cwd=tmp_path) as process: code, out, err = finished(process)
+    assert (code, out.split('\n')[0], err.splitlines()) == (130, 'the callback was over', [STOPPED])
+
 # Places that cannot be written to
 
 @contextmanager
