@@ -17,10 +17,10 @@ from ..faces import EYES
 from .anatomy import (AROUND_MOUTH, CHEEKS, EXACT, INNER_CORNERS, LOWER_LIP_EDGE, SPLINE_POINTS,
                                             UPPER_LIP_EDGE, Anatomy, anatomy)
 from .covers import OVAL, Surroundings, filled_behind, ring_mask, surroundings
-from .head import EYELIDS, LOWER_LIP, PUPILS, UPPER_LIP
+from .head import LOWER_LIP, PUPILS, UPPER_LIP
 from .light import Relief, fold_gain, shading
-from .paint import (Eyes, Mouth, eye_layer, gaze_shift, lip_colour, mouth_layer,
-                                          own_teeth)
+from .lids import eye_layer, lids_moved, repainted, slide_lids
+from .paint import Eyes, Mouth, gaze_shift, lip_colour, mouth_layer, own_teeth
 from .pose import Pose, fit_pose, parted_lips
 from .raster import Raster
 from .tones import LUMA, Tones, edge_blur
@@ -32,16 +32,6 @@ _all_ = ["Anatomy", "anatomy", "Pose", "fit_pose", "parted_lips", "Field", "Thin
          "warp_points"]
 
 # %% ../../nbs/03g_portraits.ipynb #355b6cdf
-def _spline_targets(points):
-    "Targets (468, 2) px for the spline: the mesh's eyelids sit on the lash line, a little outside the eye opening."
-    target = points[:468].copy()
-    for lid in EYELIDS:
-        upper, lower = lid.middles
-        height = abs(points[upper, 1] - points[lower, 1])
-        target[lid.upper[1:-1], 1] += .07 * height
-        target[lid.lower[1:-1], 1] -= .03 * height
-    return target
-
 def _lip_line(points):
     "Middle (9, 2) px between the inner edges of the lips, of landmarks (468, 2)."
     return np.array([(points[upper] + points[lower]) / 2 for upper, lower in zip(UPPER_LIP_EDGE, LOWER_LIP_EDGE)])
@@ -146,7 +136,7 @@ def _attach(self: Portrait):
     head = anatomy().head
     self.shape = head.shape(self.pose.identity, self.pose.resting)
     self.projected = self.pose.project(self.shape)
-    landmarks, target = head.landmarks @ self.projected, _spline_targets(self.points)
+    landmarks, target = head.landmarks @ self.projected, self.points[:468]
     self.parted = parted_lips(self.points)
     self.spline = _attaching_spline(landmarks, target, self.parted > .03, self.eye_px)
     self.vertices = self.spline(self.projected)
@@ -225,10 +215,10 @@ class Layers:
 @patch
 def _layers(self: Portrait, raster, points, actions):
     "The `Layers` of a raster whose landmarks are `points` (468, 2) px."
-    hole = raster.empty.astype(np.uint8)
-    eye, eye_gain = eye_layer(points, hole, self.unit)
-    paint, mouth = mouth_layer(self.mouth, points, hole, actions)
-    return Layers(displacement(raster, self.sources, self.hidden, self.unit), eye, eye_gain, mouth, paint)
+    eye, eye_gain = eye_layer(points, self.size, self.unit)
+    paint, mouth = mouth_layer(self.mouth, points, raster.empty.astype(np.uint8), actions)
+    moved = displacement(raster, self.sources, self.hidden, self.unit)
+    return Layers(slide_lids(moved, self.points[:468], points, self.unit), eye, eye_gain, mouth, paint)
 
 @patch
 def rest_layers(self: Portrait) -> Layers:
@@ -272,6 +262,15 @@ def _turned_eyes(self: Portrait, actions):
 
 # %% ../../nbs/03g_portraits.ipynb #bdda57bd
 @patch
+def _new_eye(self: Portrait, now, rest, gaze):
+    "(n, n): where the eye is painted, for what the lids uncover or for what turns."
+    wider = float(np.clip((now.eye.sum() / max(rest.eye.sum(), 1e-6) - 1) / .15, 0, 1))
+    turned = 0. if gaze is None else float(np.clip(np.abs(gaze).max() / (2*self.unit), 0, 1))
+    over = sum(share * repainted(self.points, self.size, everywhere)
+               for share, everywhere in ((wider * (1 - turned), False), (turned, True)) if share)
+    return np.clip(now.eye - rest.eye * (1 - over), 0, 1) * _read_aside(1 - self.eyes.seen, gaze)
+
+@patch
 def _overlay(self: Portrait, now, rest, gaze=None):
     """What is painted: colours (n, n, 3) float32, their alpha (n, n); and the share (n, n) of the photo's own teeth.
 
@@ -279,10 +278,9 @@ def _overlay(self: Portrait, now, rest, gaze=None):
     own = own_teeth(now.mouth, rest.mouth)
     teeth_seen = own * np.minimum(now.mouth, rest.mouth)
     mouth = np.clip(now.mouth - own * rest.mouth, 0, 1)
-    fill, unseen = (_read_aside(layer, gaze) for layer in (self.eyes.fill, 1 - self.eyes.seen))
-    more_eye = np.clip(now.eye - (rest.eye if gaze is None else 0), 0, 1) * unseen
+    more_eye = self._new_eye(now, rest, gaze)
     alpha = mouth + more_eye * (1 - mouth)
-    eye_colour = fill * now.eye_gain[..., None]
+    eye_colour = _read_aside(self.eyes.fill, gaze) * now.eye_gain[..., None]
     colour = now.paint * mouth[..., None] + eye_colour * (more_eye * (1-mouth))[..., None]
     paint = np.where(alpha[..., None] > 1e-4, colour / np.maximum(alpha, 1e-4)[..., None], 0)
     return paint.astype(np.float32), alpha, teeth_seen
@@ -350,7 +348,7 @@ def express(self: Portrait, actions: dict[str, float], folds: float = .3, rng: n
     gaze, actions = self._turned_eyes(actions)
     actions = self.seen_actions(actions)
     shape, vertices = self._moved(actions, head.targets if targets is None else targets)
-    raster, points = self._draw(vertices, shape), head.landmarks @ vertices
+    raster, points = self._draw(vertices, shape), lids_moved(self.points[:468], head.landmarks @ vertices)
     gain = self._gain(shape, raster, points, actions, folds, rng)
     now, rest = self._layers(raster, points, actions), self.rest_layers()
     paint, alpha, teeth_seen = self._overlay(now, rest, gaze)
