@@ -24,8 +24,8 @@ from .paint import Eyes, Mouth, gaze_shift, lip_colour, mouth_layer, own_teeth
 from .pose import Pose, fit_pose, parted_lips
 from .raster import Raster
 from .tones import LUMA, Tones, edge_blur
-from .warp import (Field, Kept, ThinPlate, compose, displacement, shrinking_warp, similarity,
-                                         warp_points)
+from .warp import (Field, Kept, ThinPlate, compose, displacement, eased_outward, shrinking_warp,
+                                         similarity, warp_points)
 
 # %% ../../nbs/03g_portraits.ipynb #3bb45877
 _all_ = ["Anatomy", "anatomy", "Pose", "fit_pose", "parted_lips", "Field", "ThinPlate", "compose", "similarity",
@@ -212,12 +212,19 @@ class Layers:
     paint: np.ndarray
 
 # %% ../../nbs/03g_portraits.ipynb #f39e3241
+def _below(points, size):
+    "(size, size): 0 above the mouth, 1 below it, of landmarks (468, 2) px: where the neck goes with the jaw."
+    mouth, chin = points[[*UPPER_LIP, *LOWER_LIP], 1].mean(), points[152, 1]
+    t = np.clip((np.arange(size) - mouth) / max(.6 * (chin - mouth), 1), 0, 1)
+    return np.repeat((t*t*(3 - 2*t))[:, None], size, 1).astype(np.float32)
+
 @patch
 def _layers(self: Portrait, raster, points, actions):
     "The `Layers` of a raster whose landmarks are `points` (468, 2) px."
     eye, eye_gain = eye_layer(points, self.size, self.unit)
     paint, mouth = mouth_layer(self.mouth, points, raster.empty.astype(np.uint8), actions)
     moved = displacement(raster, self.sources, self.hidden, self.unit)
+    moved = eased_outward(moved, ring_mask(points, (OVAL,), self.size), _below(points, self.size), self.unit)
     return Layers(slide_lids(moved, self.points[:468], points, self.unit), eye, eye_gain, mouth, paint)
 
 @patch
