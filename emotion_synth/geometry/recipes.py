@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from ..emotions import get_emotion
+from ..emotions import Named, get_emotion
 
 # %% ../../nbs/02c_recipes.ipynb #4e9645a5
 #: Action unit -> {two-sided target: weight} of a full movement.
@@ -81,7 +81,7 @@ def unit_actions(units: str) -> dict[str, float]:
 LARGEST_UNIT = 3.
 
 @dataclass(frozen=True)
-class FaceUnits:
+class FaceUnits(Named):
     "Movements of a face: `parts` is ((unit of `MOVES`, with R or L before it for one side, weight), ...)."
     parts: tuple
 
