@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from .cli_options import UsageError
 
-if TYPE_CHECKING: from emotion_synth.editor import Editor
+if TYPE_CHECKING:
+    from emotion_synth.editor import Editor
+    from emotion_synth.emotions import Named
 
 # %% ../nbs/50d_cli_parts.ipynb #d79a0676
 class Waiting:
@@ -72,10 +74,9 @@ def emotion_of(options: argparse.Namespace) -> Any:
     from emotion_synth.emotions import blend_at
     return blend_at(options.valence, options.arousal)
 
-def file_name(emotion: Any) -> str:
-    "The name of an emotion as a part of a file's name; of a copied expression, that of the other photo."
-    copied = type(emotion).__name__ == "Expression" and emotion.source
-    return re.sub(r"[^\w.-]+", "-", f"like-{emotion.source}" if copied else emotion.name).strip("-.")
+def file_name(emotion: "Named") -> str:
+    "The `file_stem` of what is put into a face, as a part of a file's name: letters, digits, and . _ - inside."
+    return re.sub(r"[^\w.-]+", "-", emotion.file_stem).strip("-.")
 
 # %% ../nbs/50d_cli_parts.ipynb #0c96bdf7
 #: Argument of a method's class -> (what it is called in a sentence, a method that takes it).

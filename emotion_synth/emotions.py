@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EMOTIONS', 'EKMAN', 'SIX', 'MIKELS', 'PETALS', 'PLUTCHIK', 'DYADS', 'CONFUSABLE', 'MOST_PARTS', 'LARGEST_WEIGHT',
-           'MEDIUMS', 'SUBJECTS', 'PROMPT_TEMPLATES', 'Emotion', 'UnknownEmotion', 'get_emotion', 'ladder',
+           'MEDIUMS', 'SUBJECTS', 'PROMPT_TEMPLATES', 'Named', 'Emotion', 'UnknownEmotion', 'get_emotion', 'ladder',
            'nearest_emotion', 'BlendError', 'Blend', 'names_units', 'is_dyad', 'names_blend', 'get_blend', 'blend_at',
            'strength_word', 'feeling', 'prompt', 'vocabulary']
 
@@ -16,8 +16,17 @@ from dataclasses import dataclass
 from typing import Any
 
 # %% ../nbs/00_emotions.ipynb #ad78e75d
+class Named:
+    "What can be put into a face: an emotion, a blend, and what later chapters add. It has a `name`."
+    name: str
+
+    @property
+    def file_stem(self) -> str:
+        "What the file of an edit calls it, before what a name of a file must not have is taken out."
+        return self.name
+
 @dataclass(frozen=True)
-class Emotion:
+class Emotion(Named):
     "One emotion: its words, its place on Russell's valence-arousal circumplex, and the basic face it is nearest to."
     name: str         # canonical name, the key in `EMOTIONS`
     adjective: str    # one word, as in "a joyful woman"
@@ -204,7 +213,7 @@ class BlendError(UnknownEmotion):
 MOST_PARTS, LARGEST_WEIGHT = 8, 2.
 
 @dataclass(frozen=True)
-class Blend:
+class Blend(Named):
     "Several emotions at once: `parts` is ((Emotion, weight), ...), weight 1 the full emotion, below 0 its opposite."
     parts: "tuple[tuple[Emotion, float], ...]"
 

@@ -20,7 +20,7 @@ from .precision import autocast
 from .hook import (
     BottleneckState, DirectionError, asyrp_step, bottleneck_state, check_trajectory, repeat_batch)
 from .inversion import Inversion, invert, progress_bar
-from ..emotions import Emotion, get_emotion, prompt
+from ..emotions import Emotion, Named, get_emotion, prompt
 
 # %% ../../nbs/13a_direction.ipynb #801a94f0
 #: Characters of a sentence at most.
@@ -91,7 +91,7 @@ class Stored:
 
 # %% ../../nbs/13a_direction.ipynb #a0486214
 @dataclass(frozen=True, eq=False)
-class Direction:
+class Direction(Named):
     "A change of h: a named, weighted sum of words and stored tensors. `direction_files` adds `save`."
     name: str
     terms: tuple[tuple[float, Any], ...] = () # of (weight, term)

@@ -25,7 +25,7 @@ from torch import nn
 
 from .backbone import Backbone
 from .direction_files import ELSEWHERE
-from ..emotions import PROMPT_TEMPLATES
+from ..emotions import PROMPT_TEMPLATES, Named
 from ..provenance import write_atomic
 
 # %% ../../nbs/18_words.ipynb #21752630
@@ -63,7 +63,7 @@ def check_users_token(token: str) -> None:
 
 # %% ../../nbs/18_words.ipynb #ed2c2f8d
 @dataclass(frozen=True, eq=False, repr=False)
-class LearntWord:
+class LearntWord(Named):
     """A word that was learnt from pictures: some rows of the text encoder's table.
 
     `WordError` for other shapes and for values that are not finite or too large."""

@@ -119,6 +119,11 @@ class Expression(FaceUnits):
         "As `in_units` reads it."
         return f"like {super().name or 'AU12:0'}"
 
+    @property
+    def file_stem(self) -> str:
+        "After the photo that it was copied from, where that has a name: the units would make a long one."
+        return f"like-{self.source}" if self.source else self.name
+
     def on(self, points: np.ndarray) -> FaceUnits:
         "The units that bring a face with landmarks (478, 2) from what it does to this expression."
         change = _levels(self.parts) - _levels(expression_at(points).parts)

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['MOVES', 'LIPS', 'GAZE', 'LARGEST_UNIT', 'UNIT_RECIPES', 'RECIPES', 'LOOKS', 'LEAN', 'UnitError', 'unit_actions',
-           'FaceUnits', 'face_units', 'named_variants', 'recipe_variants', 'look_of', 'mirrored_target', 'recipe']
+           'FaceUnits', 'face_units', 'named_variants', 'recipe_variants', 'look_of', 'recipe_units', 'mirrored_target',
+           'recipe']
 
 # %% ../../nbs/02c_recipes.ipynb #154cbeb9
 import re
 from dataclasses import dataclass
 
 import numpy as np
-from ..emotions import get_emotion
+from ..emotions import Named, get_emotion
 
 # %% ../../nbs/02c_recipes.ipynb #4e9645a5
 #: Action unit -> {two-sided target: weight} of a full movement.
@@ -66,18 +67,21 @@ def _targets(action, sides):
 # %% ../../nbs/02c_recipes.ipynb #9fe00d8d
 class UnitError(ValueError): "Action units that cannot be read or do not move here; the message says how to write them."
 
+def _weights(units):
+    "[(unit, weight)] of units with weights, such as \"4*1.9 R12*.5\"."
+    return [(unit, float(weight)) for unit, weight in (word.split("*") for word in units.split())]
+
 def unit_actions(units: str) -> dict[str, float]:
     """Actions (target -> weight) of units with weights, such as "4*1.9 R12*.5"; `UnitError` for an unknown unit.
 
     R or L before a unit: this side of the person's face only."""
     out = {}
-    for word in units.split():
-        unit, weight = word.split("*")
+    for unit, weight in _weights(units):
         sides, unit = (unit[0], unit[1:]) if unit[0] in "RL" else ("RL", unit)
         moves = MOVES | LIPS | GAZE
         if unit not in moves: raise UnitError(f"'{unit}' is not a unit that moves here: there are {', '.join(moves)}.")
         for action, share in moves[unit].items():
-            for target in _targets(action, sides): out[target] = out.get(target, 0.) + share * float(weight)
+            for target in _targets(action, sides): out[target] = out.get(target, 0.) + share * weight
     return out
 
 # %% ../../nbs/02c_recipes.ipynb #95984db0
@@ -85,7 +89,7 @@ def unit_actions(units: str) -> dict[str, float]:
 LARGEST_UNIT = 3.
 
 @dataclass(frozen=True)
-class FaceUnits:
+class FaceUnits(Named):
     "Movements of a face: `parts` is ((unit as in `MOVES`, with R or L before it for one side, weight), ...)."
     parts: tuple
 
@@ -158,14 +162,18 @@ RECIPES = {emotion: {name: unit_actions(units) for name, units in variants.items
            for emotion, variants in UNIT_RECIPES.items()}
 
 # %% ../../nbs/02c_recipes.ipynb #9e788e97
+def _source(emotion):
+    "(the emotion whose recipe is taken, how much of it): its own in full, or its family's by its intensity."
+    e = get_emotion(emotion)
+    return (e.name, 1.) if e.name in RECIPES else (e.family, e.intensity)
+
 def named_variants(emotion: str) -> dict[str, dict]:
     """Variant -> its actions (target -> weight) at full strength; the first is the usual one.
 
     Raises UnknownEmotion for a name that nobody knows."""
-    e = get_emotion(emotion)
-    if e.name in RECIPES: return RECIPES[e.name]
-    return {name: {target: e.intensity * weight for target, weight in actions.items()}
-            for name, actions in RECIPES[e.family].items()}
+    source, share = _source(emotion)
+    return {name: {target: share * weight for target, weight in actions.items()}
+            for name, actions in RECIPES[source].items()}
 
 def recipe_variants(emotion: str) -> list[dict]:
     """All variants of an emotion at full strength, each a dict target -> weight.
@@ -173,17 +181,39 @@ def recipe_variants(emotion: str) -> list[dict]:
     Raises UnknownEmotion for a name that nobody knows."""
     return list(named_variants(emotion).values())
 
+def _variant(emotion, variant):
+    "The name of a variant, for None that of the usual one; ValueError with the list for another."
+    names = list(named_variants(emotion))
+    if variant is None: return names[0]
+    if variant in names: return variant
+    raise ValueError(f"'{variant}' is not a variant of {get_emotion(emotion).name}: there are {', '.join(names)}.")
+
 # %% ../../nbs/02c_recipes.ipynb #5911befe
 #: Emotion -> units of the eyes at full strength.
 LOOKS = {"sadness": "64*.5", "grief": "64*.7", "pensiveness": "64*.6", "contemplation": "61*.5 64*.5"}
+
+def _look(emotion):
+    "The units of the eyes in an emotion, as text; an emotion without a line in `LOOKS` has none, not its family's."
+    return LOOKS.get(get_emotion(emotion).name, "")
 
 def look_of(
     emotion: str,
     strength: float = 1., # of the emotion, as for `recipe`
 ) -> dict[str, float]:    # empty for most
     "Actions (name -> weight) of the eyes in an emotion. Raises UnknownEmotion for a name that nobody knows."
-    units = LOOKS.get(get_emotion(emotion).name, "")
-    return {name: weight * strength for name, weight in unit_actions(units).items()}
+    return {name: weight * strength for name, weight in unit_actions(_look(emotion)).items()}
+
+# %% ../../nbs/02c_recipes.ipynb #b3883cba
+def recipe_units(
+    emotion: str,
+    variant: str | None = None, # one of `named_variants`; None: the usual one
+) -> dict[str, float]:          # in the order of the recipe, those of the eyes last; empty for the neutral face
+    """Unit -> weight of an emotion at full strength, as `UNIT_RECIPES` and `LOOKS` have it.
+
+    Raises UnknownEmotion for a name that nobody knows, and ValueError for an unknown variant."""
+    source, share = _source(emotion)
+    units = UNIT_RECIPES[source][_variant(emotion, variant)]
+    return {unit: share * weight for unit, weight in _weights(units)} | dict(_weights(_look(emotion)))
 
 # %% ../../nbs/02c_recipes.ipynb #d4f4b998
 def mirrored_target(name: str) -> str:
@@ -202,10 +232,7 @@ def _side(target, lean):
 # %% ../../nbs/02c_recipes.ipynb #fe0a9cb5
 def _chosen(emotion, variant):
     "Actions of a variant, the usual one for None."
-    variants = named_variants(emotion)
-    if variant is None: return next(iter(variants.values()))
-    if variant in variants: return variants[variant]
-    raise ValueError(f"'{variant}' is not a variant of {get_emotion(emotion).name}: there are {', '.join(variants)}.")
+    return named_variants(emotion)[_variant(emotion, variant)]
 
 def _random_recipe(emotion, strength, rng, variant):
     "A variant, a random one for None: each action varied by up to a fifth, and the sides by a twentieth."

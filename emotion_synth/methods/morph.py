@@ -72,17 +72,24 @@ def actions(self: Morph, emotion: str|Emotion|Blend, strength: float = 1., varia
     return total
 
 @patch
+def resting(self: Morph, portrait: Portrait, emotion: str|Emotion|Blend, strength: float = 1.) -> tuple[float, dict]:
+    """(share, {name: weight}): the actions that take off what the face shows already, and the share of them, 0 to 1,
+    that is taken off for an emotion at a strength. No actions for a face at rest, and without `neutralise`."""
+    if not self.neutralise: return 0., {}
+    parts = get_blend(emotion).parts
+    smiles = max(parts, key=lambda part: part[1])[0].family == "joy" and strength > 0
+    amount = min(1., sum(abs(weight) for _, weight in parts))
+    share = min(1., amount * abs(strength) * (1. if smiles else 1.5))
+    return share, neutralising(portrait, thorough=not smiles)
+
+@patch
 def field(self: Morph, portrait: Portrait, emotion: str|Emotion|Blend, strength: float = 1.) -> Any:
     "The `Field` that `emotion` at `strength` is on a portrait."
     if isinstance(emotion, FaceUnits):
         return portrait.express(self.actions(emotion.on(portrait.points), strength), self.folds)
     actions = self.actions(emotion, strength)
-    parts = get_blend(emotion).parts
-    smiles = max(parts, key=lambda part: part[1])[0].family == "joy" and strength > 0
-    base = neutralising(portrait, thorough=not smiles) if self.neutralise else {}
-    amount = min(1., sum(abs(weight) for _, weight in parts))
-    k = min(1., amount * abs(strength) * (1. if smiles else 1.5))
-    weights = {n: float(actions.get(n, 0) + k * base.get(n, 0)) for n in {**actions, **base}}
+    share, base = self.resting(portrait, emotion, strength)
+    weights = {n: float(actions.get(n, 0) + share * base.get(n, 0)) for n in {**actions, **base}}
     return portrait.express(portrait.spare_philtrum(weights), self.folds)
 
 @patch
