@@ -3833,6 +3833,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait.Portrait._gain': ( 'portraits.html#portrait._gain',
                                                                                                      'emotion_synth/geometry/portrait.py'),
+                                                 'emotion_synth.geometry.portrait.Portrait._landmarks': ( 'portraits.html#portrait._landmarks',
+                                                                                                          'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait.Portrait._layers': ( 'portraits.html#portrait._layers',
                                                                                                        'emotion_synth/geometry/portrait.py'),
                                                  'emotion_synth.geometry.portrait.Portrait._look': ( 'portraits.html#portrait._look',

@@ -229,9 +229,14 @@ def _layers(self: Portrait, raster, points, actions):
     return Layers(slide_lids(moved, self.points[:468], points, self.unit), eye, eye_gain, mouth, paint)
 
 @patch
+def _landmarks(self: Portrait, vertices):
+    "(468, 2) px: the landmarks of a mesh at `vertices` (V, 2) px."
+    return lids_moved(self.points[:468], anatomy().head.landmarks @ vertices)
+
+@patch
 def rest_layers(self: Portrait) -> Layers:
     "The `Layers` when nothing moves, computed on first use."
-    if self._rest is None: self._rest = self._layers(self.raster, anatomy().head.landmarks @ self.vertices, {})
+    if self._rest is None: self._rest = self._layers(self.raster, self._landmarks(self.vertices), {})
     return self._rest
 
 # %% ../../nbs/03g_portraits.ipynb #ca797293
@@ -367,7 +372,7 @@ def express(self: Portrait, actions: dict[str, float], folds: float = .3, rng: n
     gaze, actions = self._turned_eyes(actions)
     actions = self.seen_actions(actions)
     shape, vertices = self._moved(actions, head.targets if targets is None else targets)
-    raster, points = self._draw(vertices, shape), lids_moved(self.points[:468], head.landmarks @ vertices)
+    raster, points = self._draw(vertices, shape), self._landmarks(vertices)
     gain = self._gain(shape, raster, points, actions, folds, rng)
     now, rest = self._layers(raster, points, actions), self.rest_layers()
     paint, alpha, teeth_seen = self._overlay(now, rest, gaze)
