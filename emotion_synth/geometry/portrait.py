@@ -19,7 +19,7 @@ from .anatomy import (AROUND_MOUTH, CHEEKS, EXACT, INNER_CORNERS, LOWER_LIP_EDGE
                                             UPPER_LIP_EDGE, Anatomy, anatomy)
 from .covers import OVAL, Surroundings, filled_behind, ring_mask, surroundings
 from .head import LOWER_LIP, PUPILS, UPPER_LIP
-from .light import Relief, fold_gain, shading
+from .light import Relief, fold_gain, shading, smile_amounts
 from .lids import eye_layer, lids_moved, repainted, slide_lids
 from .paint import Eyes, Mouth, gaze_shift, lip_colour, mouth_layer, own_teeth
 from .pose import Pose, fit_pose, parted_lips
@@ -240,11 +240,6 @@ def rest_layers(self: Portrait) -> Layers:
     return self._rest
 
 # %% ../../nbs/03g_portraits.ipynb #ca797293
-def _smile_taken(actions):
-    "Share in [0, 1] to which `actions` take a smile off; they do it with weights below 0."
-    smiles = [actions.get(side + kind, 0.) for side in "RL" for kind in ("smileOpen", "smileClose")]
-    return float(np.clip(-sum(smiles) / 2, 0, 1))
-
 @patch
 def _gain(self: Portrait, shape, raster, points, actions, folds, rng):
     "(n, n, 3) float32: the light of an expression, shading and folds."
@@ -252,8 +247,7 @@ def _gain(self: Portrait, shape, raster, points, actions, folds, rng):
     if folds:
         drawn = fold_gain(points, actions, folds, rng, self.eye_px, self.size)
         fine = np.where(~raster.empty[..., None], drawn, 1)
-    coarse = shading(Relief.of(shape), self.relief, raster, self.unit)[..., None]
-    coarse = 1 + (coarse - 1) * (1 - .7 * _smile_taken(actions))
+    coarse = shading(Relief.of(shape), self.relief, raster, self.unit, smile_amounts(actions))[..., None]
     gain = np.clip(coarse * fine, .45, 1.2).astype(np.float32) * np.ones((1, 1, 3), np.float32)
     return self.tones.even_gain(gain)
 
