@@ -239,6 +239,16 @@ def _recipe(options):
     from emotion_synth.diffusion.word_learning import Recipe
     return Recipe(steps=options.steps, mirror=not options.one_sided, seed=options.seed)
 
+# %% ../nbs/51_cli.ipynb #cebb3642
+def _tell_missing(made, subject):
+    "Print the share of a learnt word that the bottleneck leaves out, where a model reads its text elsewhere, too."
+    from emotion_synth.methods.hspace import text_outside_middle
+    if made.inversion is None or not text_outside_middle(made.inversion.backbone): return
+    from emotion_synth.diffusion.learnt_change import word_share_missing
+    share = word_share_missing(made.inversion, made.word, subject)
+    print(f"missing from the direction: {share:.0%} of what the word changes (this model reads text elsewhere, too)")
+    if share > .5: _say(f"the direction will hardly show; use the word: --method textual_inversion -e '{made.word.name}'.")
+
 # %% ../nbs/51_cli.ipynb #0f7ca050
 def learn(options: argparse.Namespace) -> None:
     "`emotion-synth learn`"
@@ -255,6 +265,7 @@ def learn(options: argparse.Namespace) -> None:
         os.replace(place/"learned_embeds.safetensors", out)
         shutil.rmtree(place)
     for path in made.files if place == out else [out]: print(f"saved {path}")
+    _tell_missing(made, options.subject)
 
 # %% ../nbs/51_cli.ipynb #84c9196b
 def _fetch(root):

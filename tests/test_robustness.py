@@ -361,11 +361,30 @@ def stopped_twice(folder, toy):
     assert said == ['emotion-synth: stopped; the same command goes on from its last check.']
     return learn(folder, toy)
 
+def three_photos():
+    "a.png to c.png of one face, each with another tint."
+    head = np.asarray(sample_photo().crop((96, 0, 352, 256))).astype(int)
+    for i, name in enumerate('abc'): save_image((head + [8*i, 0, -8*i]).clip(0, 255).astype(np.uint8), f'{name}.png')
+
+def test_learn_says_what_the_middle_leaves_out(photo, toy, tmp_path):
+    "Of a model that reads its text everywhere, as Stable Diffusion does."
+    from diffusers import UNet2DConditionModel
+    three_photos()
+    shutil.copytree(toy, everywhere := tmp_path/'everywhere')
+    config = UNet2DConditionModel.load_config(toy/'unet')
+    kinds = {k: [kind.replace('DownBlock', 'CrossAttnDownBlock').replace('UpBlock', 'CrossAttnUpBlock')
+                 for kind in config[k]] for k in ('down_block_types', 'up_block_types')}
+    shutil.rmtree(everywhere/'unet')
+    UNet2DConditionModel.from_config(config | kinds).half().save_pretrained(everywhere/'unet')
+    command = 'learn', 'smirk', 'a.png', 'b.png', 'c.png', '--model', everywhere, '--steps', 4, '--out', 'out'
+    with started('-c', LEARN, -1, 0, *command) as process: code, out, err = finished(process)
+    assert code == 0 and re.search(r'^missing from the direction: \d+%', out, re.M), (out, err)
+    assert 'the direction will hardly show' in err
+
 @linux
 def test_learn_killed_and_resumed(photo, toy):
     "The words are the same to the bit, and so are the direction and the sheet."
-    head = np.asarray(sample_photo().crop((96, 0, 352, 256))).astype(int)
-    for i, name in enumerate('abc'): save_image((head + [8*i, 0, -8*i]).clip(0, 255).astype(np.uint8), f'{name}.png')
+    three_photos()
     with ThreadPoolExecutor(2) as two:
         whole, resumed = two.submit(learn, Path('whole'), toy), two.submit(stopped_twice, Path('resumed'), toy)
         assert whole.result()[:2] == (0, [*range(12)]), whole.result()

@@ -238,6 +238,7 @@ class Learnt:
     direction: Direction
     files: tuple # paths that were written
     left_out: dict # photo -> the sentence that says why it was not used
+    inversion: Inversion|None = None # of the faces that the word was tried on
 
 def _check_request(name, photos, out, vectors):
     "`WordError` for what cannot work, before anything slow is done."
@@ -288,4 +289,4 @@ def learn(
     direction = stored_word(inversion, word, score_fn, subject)
     files = _write_results(word, direction, word_sheet(held, word, shown), out)
     checkpoint.unlink(missing_ok=True)
-    return Learnt(word, direction, files, left_out | without)
+    return Learnt(word, direction, files, left_out | without, inversion)
