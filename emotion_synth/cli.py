@@ -246,8 +246,8 @@ def _tell_missing(made, subject):
     if made.inversion is None or not text_outside_middle(made.inversion.backbone): return
     from emotion_synth.diffusion.learnt_change import word_share_missing
     share = word_share_missing(made.inversion, made.word, subject)
-    print(f"missing from the direction: {share:.0%} of what the word changes (this model reads text elsewhere, too)")
-    if share > .5: _say(f"the direction will hardly show; use the word: --method textual_inversion -e '{made.word.name}'.")
+    print(f"missing from the direction: {share:.0%} of what the word changes (the model reads text elsewhere, too)")
+    if share > .5: _say("the direction will hardly show: use the word itself, with --method textual_inversion.")
 
 # %% ../nbs/51_cli.ipynb #0f7ca050
 def learn(options: argparse.Namespace) -> None:
