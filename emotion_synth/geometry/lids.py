@@ -122,20 +122,22 @@ def slide_lids(moved: np.ndarray, before: np.ndarray, after: np.ndarray, unit: f
 def repainted(points: np.ndarray, size: int, turned: bool = False) -> np.ndarray:
     """(size, size) float32: where the photo's own pixels at the edge of an eye may be painted over.
 
-    The upper part of the opening and what lies above it; all of it for a `turned` eye; never the inner corner.
+    The upper part of the opening and an eye's width above it; all of it for a `turned` eye; never the inner corner.
     points (468 or more, 2) px: landmarks in the photo."""
-    yy, xx = np.mgrid[:size, :size].astype(np.float32)
     out = np.zeros((size, size), np.float32)
     for lid in EYELIDS:
         edges = (lid_edge(points, row) for row in (lid.upper, lid.lower))
         upper, lower = (edge[np.argsort(edge[:, 0])] for edge in edges)
         outer, inner = points[list(lid.corners), 0]
-        top, bottom = (np.interp(xx[0], edge[:, 0], edge[:, 1]) for edge in (upper, lower))
-        depth = (yy - top) / np.maximum(bottom - top, 1)
-        along = np.abs(xx - inner) / max(abs(outer - inner), 1)
-        near = np.clip((along - .12) / .12, 0, 1) * (np.abs(xx - (outer + inner) / 2) < .6 * abs(outer - inner))
+        middle, width = (outer + inner) / 2, max(abs(outer - inner), 1)
+        x = np.arange(max(0, int(middle - .6*width)), min(size, int(middle + .6*width) + 1), dtype=np.float32)
+        y = np.arange(max(0, int(upper[:, 1].min() - width)), min(size, int(lower[:, 1].max()) + 2))[:, None]
+        top, bottom = (np.interp(x, edge[:, 0], edge[:, 1]) for edge in (upper, lower))
+        along = np.abs(x - inner) / width
         low = .5 + .4 * np.clip((along - .7) / .2, 0, 1)
-        out = np.maximum(out, near * (1 if turned else np.clip((low - depth) / .2, 0, 1)))
+        share = np.clip((along - .12) / .12, 0, 1) * np.ones((len(y), 1))
+        if not turned: share *= np.clip((low - (y - top) / np.maximum(bottom - top, 1)) / .2, 0, 1)
+        if share.size: out[y[0, 0]:y[-1, 0] + 1, int(x[0]):int(x[-1]) + 1] = share
     return out
 
 # %% ../../nbs/03fb_lids.ipynb #6e20d1ae
