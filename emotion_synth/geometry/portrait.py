@@ -21,7 +21,8 @@ from .covers import OVAL, Surroundings, filled_behind, ring_mask, surroundings
 from .head import LOWER_LIP, PUPILS, UPPER_LIP
 from .light import Relief, fold_gain, shading, smile_amounts
 from .lids import eye_layer, lids_moved, repainted, slide_lids
-from .paint import Eyes, Mouth, gaze_shift, lip_colour, mouth_layer, own_teeth
+from .paint import (Eyes, Mouth, OwnTeeth, gaze_shift, lip_colour, mouth_layer,
+                                          mouth_opening, own_teeth, with_own_teeth)
 from .pose import Pose, fit_pose, parted_lips
 from .raster import Raster
 from .tones import LUMA, Tones, edge_blur
@@ -160,6 +161,9 @@ def _look(self: Portrait, image):
     lips = (lip_colour(plain, self.points) - self.tones.black) / (self.tones.white - self.tones.black)
     self.mouth = _mouth(self.pose, landmarks, self.points, self.unit, tones=self.tones, lips=lips,
                         blur=_sharpness(plain, self.points, self.unit))
+    opening = mouth_opening(self._landmarks(self.vertices), self.raster.empty.astype(np.uint8), self.unit)
+    self.teeth = OwnTeeth.of(plain, opening, self.skin, self.unit) if self.parted > .03 else None
+    if self.teeth: self.mouth = with_own_teeth(self.mouth, self.teeth)
 
 @patch
 def _tones(self: Portrait, image, plain):
@@ -283,8 +287,9 @@ def _overlay(self: Portrait, now, rest, gaze=None):
 
     gaze (n, n, 2) px: from where the eyes are read, where they turn."""
     own = own_teeth(now.mouth, rest.mouth)
-    teeth_seen = own * np.minimum(now.mouth, rest.mouth)
-    mouth = np.clip(now.mouth - own * rest.mouth, 0, 1)
+    kept = self.teeth.share * (1 - own) if self.teeth else np.float32(0)
+    teeth_seen = np.maximum(own * np.minimum(now.mouth, rest.mouth), np.minimum(now.mouth, kept))
+    mouth = np.clip(now.mouth - own * rest.mouth, 0, 1) * (1 - kept)
     more_eye = self._new_eye(now, rest, gaze)
     alpha = mouth + more_eye * (1 - mouth)
     eye_colour = _read_aside(self.eyes.fill, gaze) * now.eye_gain[..., None]
