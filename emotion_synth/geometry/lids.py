@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from ..faces.compositing import ease
 from .head import EYELIDS
 
 # %% ../../nbs/03fb_lids.ipynb #96a2912e
@@ -61,27 +62,24 @@ class _Lid:
     fade: np.ndarray
 
 # %% ../../nbs/03fb_lids.ipynb #76a1e531
-def _smooth(t):
-    t = np.clip(t, 0, 1)
-    return t*t*(3 - 2*t)
+def _rightwards(line):
+    "Points (N, 2) from the left to the right."
+    return line[np.argsort(line[:, 0])]
 
 def _lid(before, after, row, x, up, end, unit):
     "The `_Lid` along the landmarks `row`, which lie `before` in the photo and `after` on the canvas."
-    now, then = lid_edge(after, row), lid_edge(before, row)
-    order = np.argsort(now[:, 0])
-    now, then = now[order], then[order]
+    both = _rightwards(np.hstack([lid_edge(after, row), lid_edge(before, row)]))
+    now, then = both[:, :2], both[:, 2:]
     y, way_x, from_y = (np.interp(x, now[:, 0], line) for line in (now[:, 1], then[:, 0] - now[:, 0], then[:, 1]))
     hem = HEM * unit * np.clip(np.abs(from_y - y) / (3*unit), 0, 1)
-    fade = _smooth(1 - np.maximum(now[0, 0] - x, x - now[-1, 0]) / (6*unit))
+    fade = ease(1 - np.maximum(now[0, 0] - x, x - now[-1, 0]) / (6*unit))
     return _Lid(x, y, x + way_x, from_y, up, STRIP[up < 0] * unit, end, hem, fade)
 
 def _lids(eye, brow, before, after, unit, size):
     "The upper and the lower `_Lid` of an eye, on all columns that it has on a canvas of `size` px."
     corners = np.sort(after[list(eye.corners), 0])
     x = np.arange(max(0, int(corners[0] - 6*unit)), min(size, int(corners[1] + 6*unit) + 2), dtype=float)
-    above = after[list(brow)][np.argsort(after[list(brow), 0])]
-    edge = lid_edge(after, eye.upper)
-    edge = edge[np.argsort(edge[:, 0])]
+    above, edge = _rightwards(after[list(brow)]), _rightwards(lid_edge(after, eye.upper))
     gap = np.interp(x, edge[:, 0], edge[:, 1]) - np.interp(x, above[:, 0], above[:, 1])
     far = np.clip(.85 * gap, (STRIP[0] + 3) * unit, REACH[0] * unit)
     return (_lid(before, after, eye.upper, x, 1, far, unit),
@@ -126,8 +124,7 @@ def repainted(points: np.ndarray, size: int, turned: bool = False) -> np.ndarray
     points (468 or more, 2) px: landmarks in the photo."""
     out = np.zeros((size, size), np.float32)
     for lid in EYELIDS:
-        edges = (lid_edge(points, row) for row in (lid.upper, lid.lower))
-        upper, lower = (edge[np.argsort(edge[:, 0])] for edge in edges)
+        upper, lower = (_rightwards(lid_edge(points, row)) for row in (lid.upper, lid.lower))
         outer, inner = points[list(lid.corners), 0]
         middle, width = (outer + inner) / 2, max(abs(outer - inner), 1)
         x = np.arange(max(0, int(middle - .6*width)), min(size, int(middle + .6*width) + 1), dtype=np.float32)

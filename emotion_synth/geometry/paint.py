@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
+from ..faces.compositing import ease
 from .head import EYELIDS, LOWER_LIP, UPPER_LIP, statistical_head
 from .pose import Pose
 from .raster import Raster
@@ -141,8 +142,7 @@ def gaze_shift(points: np.ndarray, size: int, left: float, down: float) -> np.nd
         radius = np.linalg.norm(points[k + 1:k + 5] - points[k], axis=1).mean()
         goal = points[k] + GAZE_REACH * radius * way
         away = np.hypot(xx - goal[0], yy - goal[1]) / radius
-        share = np.clip((2.7 - away) / 1.4, 0, 1)
-        out -= (GAZE_REACH * radius * way).astype(np.float32) * (share * share * (3 - 2 * share))[..., None]
+        out -= (GAZE_REACH * radius * way).astype(np.float32) * ease((2.7 - away) / 1.4)[..., None]
     return out
 
 # %% ../../nbs/03f_openings.ipynb #0ae30fd3

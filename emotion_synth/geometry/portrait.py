@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from fastcore.basics import patch
 from ..faces import EYES
+from ..faces.compositing import ease
 from .anatomy import (AROUND_MOUTH, CHEEKS, EXACT, INNER_CORNERS, LOWER_LIP_EDGE, SPLINE_POINTS,
                                             UPPER_LIP_EDGE, Anatomy, anatomy)
 from .covers import OVAL, Surroundings, filled_behind, ring_mask, surroundings
@@ -220,8 +221,8 @@ class Layers:
 def _below(points, size):
     "(size, size): 0 above the mouth, 1 below it, of landmarks (468, 2) px: where the neck goes with the jaw."
     mouth, chin = points[[*UPPER_LIP, *LOWER_LIP], 1].mean(), points[152, 1]
-    t = np.clip((np.arange(size) - mouth) / max(.6 * (chin - mouth), 1), 0, 1)
-    return np.repeat((t*t*(3 - 2*t))[:, None], size, 1).astype(np.float32)
+    down = ease((np.arange(size) - mouth) / max(.6 * (chin - mouth), 1))
+    return np.repeat(down[:, None], size, 1).astype(np.float32)
 
 @patch
 def _layers(self: Portrait, raster, points, actions):
@@ -301,8 +302,7 @@ def _overlay(self: Portrait, now, rest, gaze=None):
 @cache
 def _border(n, width=.06):
     "(n, n) float32: 1 inside, falling smoothly to 0 at the canvas's edge."
-    t = np.clip(np.minimum(np.arange(n), np.arange(n)[::-1]) / (width * n), 0, 1)
-    t = t*t*(3 - 2*t)
+    t = ease(np.minimum(np.arange(n), np.arange(n)[::-1]) / (width * n))
     return (t[:, None] * t[None, :]).astype(np.float32)
 
 # %% ../../nbs/03g_portraits.ipynb #925f1fa8
@@ -314,16 +314,13 @@ def _free(self: Portrait):
     wall = np.uint8(self.around.wall > .5)
     if not wall.any(): return _border(self.size)
     away = cv2.distanceTransform(1 - wall, cv2.DIST_L2, 5) / self.eye_px
-    t = np.clip((away - .03) / .2, 0, 1)
-    return _border(self.size) * t*t*(3 - 2*t)
+    return _border(self.size) * ease((away - .03) / .2)
 
-@patch
-def _behind(self: Portrait, name):
-    "Of an action: how far the landmarks go in all, metres, and the share of it that happens behind a cover."
+def _behind(action, hidden):
+    "How far an action moves all landmarks, metres, and the share of it at those that are `hidden` (468,) bool."
     head = anatomy().head
-    x, y = np.clip(self.points[:468].round().astype(int), 0, self.size - 1).T
-    travel = np.linalg.norm(head.landmarks @ head.targets[head.index(name)], axis=1)
-    return float(travel.sum()), float(travel @ (self.around.cover[y, x] > .5) / max(travel.sum(), 1e-9))
+    travel = np.linalg.norm(head.landmarks @ head.targets[head.index(action)], axis=1)
+    return float(travel.sum()), float(travel @ hidden / max(travel.sum(), 1e-9))
 
 @patch
 def seen_actions(self: Portrait, actions: dict[str, float]) -> dict[str, float]:
@@ -332,7 +329,9 @@ def seen_actions(self: Portrait, actions: dict[str, float]) -> dict[str, float]:
     An action of which more than a quarter happens behind a cover gets weaker, and at 60 % it is left out. Warns with
     `CoveredFaceWarning` where that takes away more than four fifths of all movement."""
     if self.kept is None or not actions: return actions
-    behind = {name: self._behind(name) for name in actions}
+    x, y = np.clip(self.points[:468].round().astype(int), 0, self.size - 1).T
+    hidden = self.around.cover[y, x] > .5
+    behind = {name: _behind(name, hidden) for name in actions}
     kept = {name: float(np.clip((.6 - share) / .35, 0, 1)) for name, (_, share) in behind.items()}
     size = {name: abs(weight) * behind[name][0] for name, weight in actions.items()}
     if sum(size.values()) > 0 and sum(size[n] * kept[n] for n in size) < .2 * sum(size.values()):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from ..faces import BAND, FaceError
+from ..faces.compositing import ease
 from .raster import Raster
 from .tones import Tones, tiles
 
@@ -134,8 +135,7 @@ def eased_outward(moved: np.ndarray, inside: np.ndarray, share: np.ndarray, unit
     by_label[nearest[outside == 0]] = moved[outside == 0]
     edge = cv2.GaussianBlur(by_label[nearest], (0, 0), 3*unit + .2)
     far = np.maximum(2 * np.maximum(_length(edge - moved), _length(edge)), 4*unit)
-    t = np.clip(away / far, 0, 1)
-    return (moved + (edge - moved) * ((1 - t*t*(3 - 2*t)) * share * outside)[..., None]).astype(np.float32)
+    return (moved + (edge - moved) * ((1 - ease(away / far)) * share * outside)[..., None]).astype(np.float32)
 
 def _length(a): return np.linalg.norm(a, axis=-1)
 
