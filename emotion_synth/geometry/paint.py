@@ -66,10 +66,18 @@ def _measure_eye(pixels, points, lid, unit):
     return _Eye(box, width, height, radius, dx, dy, np.hypot(dx, dy), seen[box] > 0, pixels[box])
 
 # %% ../../nbs/03f_openings.ipynb #0a4b5fe8
+#: The white of an eye of which too little is seen.
+_USUAL_WHITE = np.array([200., 190, 185])
+
 def _white_colour(eye):
     "(3,): of the white; brightened from the whole eye, or a usual one, where the photo shows too little of it."
     if eye.white.sum() > 10: return np.percentile(eye.pixels[eye.white], 65, axis=0)
-    return eye.pixels[eye.seen].mean(0) * 1.1 if eye.seen.any() else np.array([200., 190, 185])
+    return eye.pixels[eye.seen].mean(0) * 1.1 if eye.seen.any() else _USUAL_WHITE
+
+def _guessed_white(eye):
+    "(3,): of the white behind a shut lid: as bright as the lid, its colour between the lid's and a usual white."
+    lid = _white_colour(eye)
+    return (lid + _USUAL_WHITE * lid.mean() / _USUAL_WHITE.mean()) / 2
 
 def _paint_white(eye, colour):
     "(h, w, 3): an eye that is all white."
@@ -114,16 +122,19 @@ class Eyes:
     white: np.ndarray
 
     @classmethod
-    def of(cls, pixels: np.ndarray, points: np.ndarray, unit: float) -> "Eyes":
-        "The eyes of a canvas (n, n, 3) float32 with landmarks `points` (478, 2) px."
+    def of(cls, pixels: np.ndarray, points: np.ndarray, unit: float, shut: tuple = (False, False)) -> "Eyes":
+        """The eyes of a canvas (n, n, 3) float32 with landmarks `points` (478, 2) px.
+
+        shut: whether the right and the left one are; their white is guessed from the lid."""
         fill, seen, whites = pixels.copy(), np.zeros(pixels.shape[:2], np.float32), []
-        for lid in EYELIDS:
+        for lid, closed in zip(EYELIDS, shut):
             eye = _measure_eye(pixels, points, lid, unit)
-            whites.append(_white_colour(eye))
+            whites.append(_guessed_white(eye) if closed else _white_colour(eye))
             fill[eye.box] = _paint_iris(_paint_white(eye, whites[-1]), eye, unit)
             soft = cv2.GaussianBlur(eye.seen.astype(np.float32), (0, 0), 1.2 * unit + .2)
             seen[eye.box] = np.maximum(seen[eye.box], np.clip(2*soft - 1, 0, 1))
-        return cls(fill, seen, np.mean(whites, 0))
+        white = [w for w, closed in zip(whites, shut) if not closed] or whites
+        return cls(fill, seen, np.mean(white, 0))
 
 # %% ../../nbs/03f_openings.ipynb #5a2f684d
 #: How far the eyes go at most, in radii of the iris.

@@ -21,7 +21,7 @@ from .anatomy import (AROUND_MOUTH, CHEEKS, EXACT, INNER_CORNERS, LOWER_LIP_EDGE
 from .covers import OVAL, Surroundings, filled_behind, ring_mask, surroundings
 from .head import LOWER_LIP, PUPILS, UPPER_LIP
 from .light import Relief, fold_gain, shading, smile_amounts
-from .lids import eye_layer, lids_moved, repainted, slide_lids
+from .lids import eye_layer, lids_moved, repainted, shut_eyes, slide_lids, with_shut_eyes
 from .paint import (Eyes, Mouth, OwnTeeth, gaze_shift, lip_colour, mouth_layer,
                                           mouth_opening, own_teeth, with_own_teeth)
 from .pose import Pose, fit_pose, parted_lips
@@ -116,10 +116,12 @@ class Portrait:
 
     image (H, W, 3) uint8; points (478, 2) px in it; eye_px: eye distance on the working canvas, 64 is enough for
     128 px crops, 110 for photos. covers: look for what lies before the face and behind it, and leave both where
-    they are (chapter 03fa). `to_canvas` (2, 3) takes photo px to the canvas, `canvas` (size, size, 3) float32; a
-    `unit` is 1/142 of the eye distance, in canvas px."""
-    def __init__(self, image: np.ndarray, points: np.ndarray, eye_px: float = 96, covers: bool = False):
-        self.eye_px, self.unit = eye_px, eye_px / 142
+    they are (chapter 03fa). shut: whether the right and the left eye are; None: it is looked for (chapter 03fb).
+    `to_canvas` (2, 3) takes photo px to the canvas, `canvas` (size, size, 3) float32; a `unit` is 1/142 of the eye
+    distance, in canvas px."""
+    def __init__(self, image: np.ndarray, points: np.ndarray, eye_px: float = 96, covers: bool = False,
+                 shut: tuple[bool, bool] | None = None):
+        self.eye_px, self.unit, self.shut = eye_px, eye_px / 142, shut
         side = eye_px / (EYES[1][0] - EYES[0][0])
         self.size = int(round(side * (1 + 2*MARGIN)))
         self.to_canvas = similarity(points[list(PUPILS)], (np.array(EYES) + MARGIN) * side - .5)
@@ -156,7 +158,8 @@ def _look(self: Portrait, image):
     covered = self.around.cover.max() > .5
     self.kept = Kept(self.around.cover, filled_behind(self.canvas, self.around.cover)) if covered else None
     plain = self.kept.behind if covered else self.canvas
-    self.eyes = Eyes.of(plain, self.points, self.unit)
+    if self.shut is None: self.shut = shut_eyes(plain, self.points)
+    self.eyes = Eyes.of(plain, self.points, self.unit, self.shut)
     self.skin = _skin_colour(plain, self.points, self.unit)
     self.tones = self._tones(image, plain)
     lips = (lip_colour(plain, self.points) - self.tones.black) / (self.tones.white - self.tones.black)
@@ -227,11 +230,12 @@ def _below(points, size):
 @patch
 def _layers(self: Portrait, raster, points, actions):
     "The `Layers` of a raster whose landmarks are `points` (468, 2) px."
-    eye, eye_gain = eye_layer(points, self.size, self.unit)
+    eye, eye_gain = eye_layer(points, self.size, self.unit, self.shut)
     paint, mouth = mouth_layer(self.mouth, points, raster.empty.astype(np.uint8), actions)
     moved = displacement(raster, self.sources, self.hidden, self.unit)
     moved = eased_outward(moved, ring_mask(points, (OVAL,), self.size), _below(points, self.size), self.unit)
-    return Layers(slide_lids(moved, self.points[:468], points, self.unit), eye, eye_gain, mouth, paint)
+    moved = slide_lids(moved, self.points[:468], points, self.unit, self.shut)
+    return Layers(moved, eye, eye_gain, mouth, paint)
 
 @patch
 def _landmarks(self: Portrait, vertices):
@@ -367,7 +371,7 @@ def express(self: Portrait, actions: dict[str, float], folds: float = .3, rng: n
     folds: depth of the fine folds, .12 (young) to .4 (old); targets: other displacements (T, V, 3) than the mean
     head's, for variety. Raises ValueError for an unknown target."""
     head, rng = anatomy().head, rng or np.random.default_rng(0)
-    gaze, actions = self._turned_eyes(actions)
+    gaze, actions = self._turned_eyes(with_shut_eyes(actions, self.shut))
     actions = self.seen_actions(actions)
     shape, vertices = self._moved(actions, head.targets if targets is None else targets)
     raster, points = self._draw(vertices, shape), self._landmarks(vertices)

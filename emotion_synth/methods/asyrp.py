@@ -46,7 +46,7 @@ class Asyrp(HSpaceEdit):
     See `HSpaceEdit` for `inversion`, `subject`, `t_edit` and `autocast`."""
     def __init__(self,
         backbone: Backbone|str = None, # with or without text, or the name of one; None is the embedded face128
-        num_inference_steps: int = 15, # steps of the inversion and of every edit
+        num_inference_steps: int|None = None, # steps of the inversion and of every edit (None: `default_steps`)
         folder: str|Path = None, # with directions/ and calibration.json; None: `asyrp` beside the weights
         t_boost: int = 0,        # draw fresh noise below this timestep (quality boosting); 0 is off
         seed: int = 0,           # of that noise

@@ -58,7 +58,7 @@ class Combined(Asyrp):
     Learns from a word, from pictures or from pairs."""
     def __init__(self,
         backbone: Backbone|str = None, # or the name of one; None is the embedded face128
-        num_inference_steps: int = 15, # steps of the inversion and of every edit
+        num_inference_steps: int|None = None, # steps of the inversion and of every edit (None: `default_steps`)
         folder: str|Path = None,       # with directions/ and calibration.json; None: `combined` beside the weights
         inversion: str = "edit-friendly", # the inversion of chapter 13b
         top: int = 600,                # the timestep where it ends
