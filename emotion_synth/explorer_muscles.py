@@ -33,6 +33,9 @@ MUSCLES = {
              Muscle("43", "lids drooping", "the upper lids down"),
              Muscle("64", "eyes down", "the eyes turned down; below 0 up"),
              Muscle("61", "eyes aside", "the eyes turned to the person's left; below 0 to the right")),
+    "head": (Muscle("54", "head down", "the head lowered; below 0 raised"),
+             Muscle("51", "head aside", "the head turned to the person's left; below 0 to the right"),
+             Muscle("55", "head tilted", "the head tilted to the person's left; below 0 to the right")),
     "cheeks, nose, mouth": (
         Muscle("6", "cheeks up", "the cheeks raised, which lifts the lower lids"),
         Muscle("9", "nose wrinkled", "the nose wrinkled, as in disgust"),

@@ -59,7 +59,7 @@ def lesson_people(count: int=24, folder: str | Path | None=None) -> list[Path]:
 
 def make_lesson(paths: Sequence[Path], model: Backbone | None=None) -> Lesson:
     "The `Lesson` of portraits, for a model whose faces are 128 px."
-    morph, model = Morph(), model or Backbone.from_pretrained("face128", dtype="auto")
+    morph, model = Morph(gaze=False), model or Backbone.from_pretrained("face128", dtype="auto")
     faces, _ = read_faces(paths, 128)
     fitted = [morph.prepare_crop(f) for f in faces]
     def acted(e, s): return torch.stack([morph.edit_crop(f, e, s, p) for f, p in zip(faces, fitted)])
@@ -111,7 +111,7 @@ OWN, ADDED = (.5, 1., 1.5, 2., 3.), (.2, .35, .5, .7, .9)
 
 def _score(lesson, few):
     "How far landmarks have gone, see `movement_score`."
-    morph = Morph()
+    morph = Morph(gaze=False)
     return movement_score(lesson.model.decode(few.reconstruct()), lambda f, e: morph.edit_crop(f, e, FULL))
 
 def learn_line(lesson: Lesson, line: str, out: str | Path) -> Path:

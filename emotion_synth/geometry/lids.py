@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STRIP', 'REACH', 'HEM', 'BROW_EDGES', 'TRAVEL', 'EYE_PATCH', 'SHUT', 'LID_ACTIONS', 'lid_edge', 'eye_layer',
-           'slide_lids', 'repainted', 'lids_moved', 'eye_patch', 'edges_of', 'eye_openings', 'shut_eyes',
+           'slide_lids', 'repainted', 'lids_moved', 'eye_patch', 'edges_of', 'eye_openings', 'are_shut', 'shut_eyes',
            'with_shut_eyes']
 
 # %% ../../nbs/03fb_lids.ipynb #d27e9224
@@ -192,12 +192,18 @@ def eye_openings(pixels: np.ndarray, points: np.ndarray) -> tuple[float, float]:
     weights = _opening_weights()
     return tuple(float(edges_of(eye_patch(pixels, points, lid)) @ weights[:-1] + weights[-1]) for lid in EYELIDS)
 
-#: An opening below this is that of a shut eye.
-SHUT = .3
+#: The mean opening of two shut eyes is below the first, that of an eye which is shut alone below the second.
+SHUT = .3, .2
+
+def are_shut(openings: tuple[float, float]) -> tuple[bool, bool]:
+    "Whether the right and the left eye are shut, by their `eye_openings`."
+    both, one = SHUT
+    least = both if sum(openings) / 2 < both else one
+    return tuple(opening < least for opening in openings)
 
 def shut_eyes(pixels: np.ndarray, points: np.ndarray) -> tuple[bool, bool]:
-    "Whether the right and the left eye are shut; see `eye_openings`."
-    return tuple(opening < SHUT for opening in eye_openings(pixels, points))
+    "Whether the right and the left eye of a picture are; see `eye_openings`."
+    return are_shut(eye_openings(pixels, points))
 
 # %% ../../nbs/03fb_lids.ipynb #22f67390
 #: What lids do: actions of which each side of the face has one.

@@ -24,7 +24,7 @@ from .light import Relief, fold_gain, shading, smile_amounts
 from .lids import eye_layer, lids_moved, repainted, shut_eyes, slide_lids, with_shut_eyes
 from .paint import (Eyes, Mouth, OwnTeeth, gaze_shift, lip_colour, mouth_layer,
                                           mouth_opening, own_teeth, with_own_teeth)
-from .pose import Pose, fit_pose, parted_lips
+from .pose import Pose, fit_pose, parted_lips, turned_head
 from .raster import Raster
 from .tones import LUMA, Tones, edge_blur
 from .warp import (Field, Kept, ThinPlate, compose, displacement, eased_outward, shrinking_warp,
@@ -158,7 +158,7 @@ def _look(self: Portrait, image):
     covered = self.around.cover.max() > .5
     self.kept = Kept(self.around.cover, filled_behind(self.canvas, self.around.cover)) if covered else None
     plain = self.kept.behind if covered else self.canvas
-    if self.shut is None: self.shut = shut_eyes(plain, self.points)
+    if self.shut is None: self.shut = shut_eyes(self.canvas, self.points)
     self.eyes = Eyes.of(plain, self.points, self.unit, self.shut)
     self.skin = _skin_colour(plain, self.points, self.unit)
     self.tones = self._tones(image, plain)
@@ -353,7 +353,7 @@ def spare_philtrum(self: Portrait, actions: dict[str, float], least: float = .35
     head, (top, bottom) = anatomy().head, self.points[list(PHILTRUM)]
     places, down = head.landmarks[list(PHILTRUM)], (bottom - top) / ((bottom - top)**2).sum()
     def shortened(name):
-        if name.startswith("gaze"): return 0.
+        if name.startswith(("gaze", "head")): return 0.
         moved = self.pose.scale * (places @ head.targets[head.index(name)]) @ self.pose.rotation[:2].T * [1, -1]
         return float((moved[0] - moved[1]) @ down) * actions[name]
     by_action = {name: shortened(name) for name in actions}
@@ -361,6 +361,17 @@ def spare_philtrum(self: Portrait, actions: dict[str, float], least: float = .35
     room = 1 - least - (sum(by_action.values()) - up)
     if up <= room: return actions
     return {name: weight * (max(0., room / up) if by_action[name] > 0 else 1.) for name, weight in actions.items()}
+
+# %% ../../nbs/03g_portraits.ipynb #f676ddb2
+@patch
+def _turned(self: Portrait, **shares):
+    "(n, n, 2) px: from where each pixel of a head that turns is read; `shares` of `turned_head`."
+    shape = turned_head(self.shape, **shares)
+    vertices = self.vertices + (self.pose.scale * (shape - self.shape) @ self.pose.rotation[:2].T) * [1, -1]
+    raster, points = self._draw(vertices, shape), anatomy().head.landmarks @ vertices
+    way = displacement(raster, self.vertices, self.hidden, self.unit)
+    way = eased_outward(way, ring_mask(points, (OVAL,), self.size), _below(points, self.size), self.unit)
+    return way * self._free()[..., None]
 
 # %% ../../nbs/03g_portraits.ipynb #e1f4853e
 @patch
@@ -371,6 +382,8 @@ def express(self: Portrait, actions: dict[str, float], folds: float = .3, rng: n
     folds: depth of the fine folds, .12 (young) to .4 (old); targets: other displacements (T, V, 3) than the mean
     head's, for variety. Raises ValueError for an unknown target."""
     head, rng = anatomy().head, rng or np.random.default_rng(0)
+    turn = {name[4:].lower(): weight for name, weight in actions.items() if name.startswith("head")}
+    actions = {name: weight for name, weight in actions.items() if not name.startswith("head")}
     gaze, actions = self._turned_eyes(with_shut_eyes(actions, self.shut))
     actions = self.seen_actions(actions)
     shape, vertices = self._moved(actions, head.targets if targets is None else targets)
@@ -380,6 +393,7 @@ def express(self: Portrait, actions: dict[str, float], folds: float = .3, rng: n
     paint, alpha, teeth_seen = self._overlay(now, rest, gaze)
     smallness = max(0., 1 - 2 * max(map(abs, actions.values()), default=0.))
     moved, edge = now.displacement - rest.displacement * smallness, self._free()[..., None]
-    return Field(moved * edge, 1 + (gain - 1) * edge, np.maximum(now.eye, teeth_seen),
-                 np.clip(now.eye_gain / rest.eye_gain, .7, 1.1), paint, alpha, points, self.to_canvas,
-                 self.tones, self.kept, gaze)
+    field = Field(moved * edge, 1 + (gain - 1) * edge, np.maximum(now.eye, teeth_seen),
+                  np.clip(now.eye_gain / rest.eye_gain, .7, 1.1), paint, alpha, points, self.to_canvas,
+                  self.tones, self.kept, gaze)
+    return field.displaced(self._turned(**turn)) if any(turn.values()) and not self.kept else field

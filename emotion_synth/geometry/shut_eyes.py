@@ -51,12 +51,18 @@ def with_lowered_lids(portrait: Portrait, photo: np.ndarray, amount: float,
     field = portrait.express(actions)
     return field.apply(photo), np.vstack([field.points, portrait.points[468:]])
 
-def _smaller(photo, rng):
-    "A photo that was made smaller and large again."
-    height, width = photo.shape[:2]
-    share = rng.uniform(.25, .8)
+def _spoiled(photo, eye_px, rng):
+    "Now and then a photo with `eye_px` between the eyes as a small picture, or out of focus, would show it."
+    if rng.random() < .5: return photo
+    if rng.random() < .5: return cv2.GaussianBlur(photo, (0, 0), rng.uniform(.01, .06) * eye_px)
+    (height, width), share = photo.shape[:2], min(1., rng.uniform(16, 80) / eye_px)
     small = cv2.resize(photo, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+def _example(picture, face, points, rng):
+    "What is seen of the eyes of a picture, now and then spoiled, and how far they are open in landmarks (478, 2)."
+    eye_px = np.linalg.norm(face.eyes[1] - face.eyes[0])
+    return eye_edges(_spoiled(picture, eye_px, rng), face), true_openings(points)
 
 def photographed_eyes(photo: np.ndarray, face: Face, rng: np.random.Generator,
                       amounts: Sequence[float] = AMOUNTS) -> Iterator[tuple[np.ndarray, list[float]]]:
@@ -66,7 +72,7 @@ def photographed_eyes(photo: np.ndarray, face: Face, rng: np.random.Generator,
     portrait = Portrait(photo, photo_landmarks(photo, face), EYE_PX, shut=(False, False))
     for amount in amounts:
         new, points = with_lowered_lids(portrait, photo, amount, float(rng.choice([0, rng.uniform(0, 1)])))
-        yield eye_edges(_smaller(new, rng) if rng.random() < .4 else new, face), true_openings(points)
+        yield _example(new, face, points, rng)
 
 # %% ../../nbs/05g_shut_eyes.ipynb #e3bd229a
 def rendered_eyes(heads: HeadSet, rng: np.random.Generator, split: str = "train", side: int = 320,
@@ -76,7 +82,7 @@ def rendered_eyes(heads: HeadSet, rng: np.random.Generator, split: str = "train"
     for amount in amounts:
         drawn, points = render_head(person, dict(ReyeClose=amount, LeyeClose=amount), view, side)
         picture = cv2.copyMakeBorder(drawn, edge, edge, edge, edge, cv2.BORDER_REFLECT)
-        try: yield eye_edges(picture, pick(detect(picture))), true_openings(points)
+        try: yield _example(picture, pick(detect(picture)), points, rng)
         except FaceError: continue
 
 # %% ../../nbs/05g_shut_eyes.ipynb #651fafe3

@@ -187,6 +187,18 @@ class Field:
             result[box[1]:box[3], x0:x1] = _apply_band(field, image, M, box)
         return result
 
+    def displaced(self, way: np.ndarray) -> "Field":
+        "The field when the whole head moves as well, eyes and all: `way` (n, n, 2) px is from where a pixel is read."
+        yy, xx = np.mgrid[:len(way), :len(way)].astype(np.float32)
+        x, y = xx + np.float32(way[..., 0]), yy + np.float32(way[..., 1])
+        def read(layer): return cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        at = np.float32(self.points)[None]
+        gone = cv2.remap(np.float32(way), at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        gaze = way if self.gaze is None else way + read(self.gaze)
+        return replace(self, displacement=way + read(self.displacement), gain=read(self.gain), eye=read(self.eye),
+                       eye_gain=read(self.eye_gain), paint=read(self.paint), alpha=read(self.alpha), gaze=gaze,
+                       points=self.points - gone)
+
     def _for_pixels(self, size):
         "The field for photo pixels of `size` canvas px: what is painted is blurred where they are large."
         if size < 1.3: return self

@@ -37,7 +37,7 @@ class Morph(CropMethod):
         folds: float = FOLDS, # depth of the folds that are painted
         # of the recipe, such as "pressed" for anger (`named_variants`); None: the usual one
         variant: str | None = None,
-        gaze: bool = True,    # turn the eyes where an emotion does (`look_of`)
+        gaze: bool = True,    # turn the eyes and the head where an emotion does (`look_of`)
     ):
         self.neutralise, self.folds, self.variant, self.gaze = neutralise, folds, variant, gaze
 

@@ -190,7 +190,7 @@ def calibrate(self:VAEInducer,
     """Set what strength 1 is: for each emotion the smallest scale whose carried-over edits score `full`.
 
     Returns the method."""
-    morph = Morph()
+    morph = Morph(gaze=False)
     score_fn = score_fn or movement_score(faces, lambda f, e: morph.edit_crop(f, e, 1.2))
     states = [self.prepare_crop(f) for f in faces]
     for name in progress_bar([get_emotion(e).name for e in emotions], "scales"):
