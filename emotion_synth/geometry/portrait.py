@@ -369,9 +369,10 @@ def _turned(self: Portrait, **shares):
     shape = turned_head(self.shape, **shares)
     vertices = self.vertices + (self.pose.scale * (shape - self.shape) @ self.pose.rotation[:2].T) * [1, -1]
     raster, points = self._draw(vertices, shape), anatomy().head.landmarks @ vertices
-    way = displacement(raster, self.vertices, self.hidden, self.unit)
-    way = eased_outward(way, ring_mask(points, (OVAL,), self.size), _below(points, self.size), self.unit)
-    return way * self._free()[..., None]
+    face, way = ring_mask(points, (OVAL,), self.size), displacement(raster, self.vertices, self.hidden, self.unit)
+    way = eased_outward(way, face, _below(points, self.size), self.unit)
+    away = cv2.distanceTransform(np.uint8(raster.empty & (face < .5)), cv2.DIST_L2, 5) / self.eye_px
+    return way * (self._free() * ease(1 - away/.25))[..., None]
 
 # %% ../../nbs/03g_portraits.ipynb #e1f4853e
 @patch

@@ -99,7 +99,7 @@ def fit_pose(points: np.ndarray, eye_distance: float, rounds: int = 6) -> Pose:
 #: How far a head nods, turns and tilts at most, degrees.
 HEAD_REACH = (8., 5., 6.)
 #: About which joint, and between which heights the neck goes with it, metres from the middle of the eyes.
-JOINT, NECK = np.array([0., -.04, -.09]), (-.17, -.12)
+JOINT, NECK = np.array([0., -.04, -.09]), (-.155, -.115)
 
 def turned_head(shape: np.ndarray, down: float = 0., left: float = 0., tilt: float = 0.) -> np.ndarray:
     """A head (V, 3) metres that is lowered, turned to the person's left and tilted to the person's left.
