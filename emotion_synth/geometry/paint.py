@@ -158,7 +158,7 @@ def gaze_shift(points: np.ndarray, size: int, left: float, down: float) -> np.nd
 
 # %% ../../nbs/03f_openings.ipynb #0ae30fd3
 #: Colours of teeth and of the dark of a mouth, as shares of the photo's white (red, green, blue).
-TOOTH, CAVITY = np.array([1.06, 1.04, .97]), np.array([.22, .12, .12])
+TOOTH, CAVITY = np.array([1.06, 1.04, .97]), np.array([.19, .105, .105])
 
 def own_teeth(now: np.ndarray, before: np.ndarray) -> float:
     """Share in [0, 1] to which the photo's own teeth can stay.
