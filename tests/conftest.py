@@ -1,6 +1,6 @@
 "How the tests are shared among processes (pytest-xdist): a notebook each, and every other file whole."
 import os
-import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 def pytest_xdist_auto_num_workers(config):
     "One process a core, four at most: a notebook needs up to 2 GB of memory."
@@ -11,8 +11,12 @@ def pytest_configure(config):
     "Beside other workers one thread is enough; the user's own number is kept."
     if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this same hook
-def pytest_collection_modifyitems(items):
-    "What a file prepares once (a model, an export) is prepared by one worker."
-    for item in items:
-        if item.path.name != 'test_notebooks.py': item.add_marker(pytest.mark.xdist_group(item.path.stem))
+class ByFile(LoadScopeScheduling):
+    "What a file prepares once (a model, an export) is prepared by one worker; notebooks go to whoever is free."
+    def _split_scope(self, nodeid):
+        file = nodeid.split('::')[0]
+        return nodeid if file.endswith('test_notebooks.py') else file
+
+def pytest_xdist_make_scheduler(config, log):
+    # not `--dist loadgroup`: from pytest 9.2 on, xdist 3.8 does not see the groups, and shares every file among all
+    return ByFile(config, log)
