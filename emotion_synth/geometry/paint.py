@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 from ..faces.compositing import ease
-from .head import EYELIDS, LOWER_LIP, UPPER_LIP, statistical_head
+from .head import EYELIDS, LOWER_LIP, UPPER_LIP
 from .pose import Pose
 from .raster import Raster
+from .teeth import arches, moved_arches, tooth_look
 from .tones import LUMA, Tones
 
 # %% ../../nbs/03f_openings.ipynb #88e126e9
@@ -184,7 +185,8 @@ class Mouth:
 
     pose: of the head; across (2,): straight line from the projected head's x to the canvas's, down (2,): the same of y,
     slope first; tones: of the photo; lips (3,): their colour as shares of the photo's white; unit: canvas px in 1/142
-    of the eye distance; blur: of the photo's sharpest edges, canvas px; tooth (3,): colour of the teeth, likewise."""
+    of the eye distance; blur: of the photo's sharpest edges, canvas px; tooth (3,): colour of the teeth, likewise;
+    own: whether the photo's own teeth say where the edge of the upper row is."""
     pose: Pose
     across: np.ndarray
     down: tuple
@@ -193,6 +195,7 @@ class Mouth:
     unit: float
     blur: float = 1.
     tooth: np.ndarray = field(default_factory=TOOTH.copy)
+    own: bool = False
 
     def place(self, projected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "x and y (N,) on the canvas of points (N, 2) of the projected head."
@@ -200,38 +203,46 @@ class Mouth:
         return np.polyval(self.across, projected[:, 0]), slope * projected[:, 1] + offset
 
 # %% ../../nbs/03f_openings.ipynb #5a927dd0
-def _teeth_vertices(actions, resting):
-    "(W, 3) metres: the teeth at `actions`, on top of those that the face already shows."
-    head = statistical_head()
-    lifted = .55 * (actions.get("RlipUp", 0) + actions.get("LlipUp", 0))
-    total = {k: actions.get(k, 0) + resting.get(k, 0) for k in {**actions, **resting}}
-    teeth, upper = head.teeth_shape(total), ~head.teeth_targets.any((0, 2))
-    teeth[upper, 1] += .0022 * min(1., max(total.get("MouthOpen", 0), lifted))
-    return teeth
+#: Crown of a front tooth, edge to gum, and how much of the gum is shown at most; mm.
+_CROWN, _GUM_SHOWN = 10.3, 1.
 
-# %% ../../nbs/03f_openings.ipynb #7486967a
-def _teeth_texture(raster):
-    "(h, w, 3) float32: the teeth's texture, as drawn."
-    head = statistical_head()
-    uv, size = raster.read(head.teeth_uv), len(head.teeth_texture)
-    x, y = (np.float32(uv[..., k] * size - .5) for k in (0, 1))
-    return cv2.remap(head.teeth_texture.astype(np.float32), x, y, cv2.INTER_LINEAR)
+def _lift(arch, x, y, hole):
+    "By how many px the upper row, at `x`, `y` (W,) px, has to go up until no more gum than `_GUM_SHOWN` is seen."
+    front = np.abs(arch.along) < 6
+    gum, edge = (front & (np.abs(arch.up - at) < .5) for at in (_CROWN, 0))
+    columns = np.unique(np.clip(x[gum].round().astype(int), 0, hole.shape[1] - 1))
+    tops = [np.argmax(hole[:, c]) for c in columns if hole[:, c].any()]
+    if not tops: return 0.
+    mm = (y[edge].mean() - y[gum].mean()) / _CROWN
+    return max(0., y[gum].mean() - np.mean(tops) - _GUM_SHOWN * mm)
 
-def _teeth_brightness(raster, teeth, depth):
-    "(h, w): less to the back and to the sides; `depth` (W,) of the vertices `teeth` (W, 3)."
-    aside = np.abs(raster.read(teeth[:, 0] - teeth[:, 0].mean()))
-    front = np.clip(1 - (raster.depth - np.percentile(depth, 1) - .003) / .03, .06, 1)
-    return front**1.3 * np.clip(1 - (aside - .019) / .009, .15, 1)
+def _placed_arches(mouth, actions, corner, hole):
+    "For the upper and the lower row: it, x, y (W,) px in the box that starts at `corner`, depth (W,)."
+    placed, both = [], moved_arches(actions, mouth.pose.resting)
+    for arch, vertices in zip(arches(), both):
+        x, y = mouth.place(mouth.pose.project(vertices))
+        placed.append((arch, x - corner[0], y - corner[1], mouth.pose.depth(vertices)))
+    lift = 0. if mouth.own else _lift(*placed[0][:3], hole)
+    return [(arch, x, y - lift, depth) for arch, x, y, depth in placed]
 
 # %% ../../nbs/03f_openings.ipynb #5d1a8db4
-def _teeth_shares(texture, lips, tooth_colour):
-    "(h, w, 3): the teeth and gums of a texture (h, w, 3), as shares of the photo's white; `lips` (3,) likewise."
-    luma = texture @ LUMA
-    usual = max(float(np.median(luma[luma > 60])) if (luma > 60).any() else 0., 60.)
-    tooth = (np.clip(luma / usual, .05, 1.12)**.85)[..., None] * tooth_colour
-    red = np.clip((texture[..., 0] - texture[..., 1] - 25) / 50, 0, 1)[..., None]
-    return tooth * (1 - red) + red * (.15 * tooth + .85 * (.62 * lips + .03))
+#: Depth in which teeth become dark, after the first millimetres, metres; brightness of the lower row.
+_DARK_AFTER, _FRONT, _LOWER_LIGHT = .025, .002, .92
 
+def _row_shares(mouth, arch, x, y, depth, front, hole):
+    """A row as (h, w, 3), in shares of the photo's white, and what it covers (h, w, 1).
+
+    front: depth of the frontmost tooth."""
+    raster = Raster.of(x, y, depth, arch.triangles, *hole.shape)
+    look = tooth_look(arch.row, raster.read(arch.along), raster.read(arch.up))
+    light = np.clip(1 - np.clip(raster.depth - front - _FRONT, 0, None) / _DARK_AFTER, 0, 1)
+    if arch.near is not None: light = light * _LOWER_LIGHT
+    gum = look.gum[..., None]
+    tooth = (look.shade * light)[..., None] * mouth.tooth
+    red = (.62 * mouth.lips + .03) * np.maximum(light, .35)[..., None]
+    return tooth * (1 - gum) + red * gum, np.where(raster.empty, 0, look.cover)[..., None]
+
+# %% ../../nbs/03f_openings.ipynb #1237eaa0
 def _tongue(hole, lips, unit):
     "Share (h, w, 1) to which the tongue shows in an opening (h, w) uint8, and its colour (h, w, 3) in shares of white."
     rows = np.flatnonzero(hole.any(1))
@@ -243,32 +254,28 @@ def _tongue(hole, lips, unit):
     share = wide * np.clip((at - top) / .14, 0, 1) * np.clip(1.5 - 1.6 * np.abs(across), 0, 1)
     return share, lips * (.5 + .3 * np.clip(at - top, 0, 1)) * np.array([1., .86, .9])
 
-# %% ../../nbs/03f_openings.ipynb #7ea686b7
-def _mouth_shares(mouth, texture, bright, empty, hole):
-    """(h, w, 3): the mouth's inside, as shares of the photo's white above its black.
-
-    texture (h, w, 3): of the teeth; bright (h, w, 1): of the teeth; empty (h, w) bool: no teeth; hole (h, w) uint8."""
+def _behind_teeth(mouth, hole):
+    "(h, w, 3): the dark of the mouth and the tongue, as shares of the photo's white above its black."
     share, tongue = _tongue(hole, mouth.lips, mouth.unit)
-    deep, unit = hole.astype(np.float32), mouth.unit
-    behind = CAVITY * (.75 - .35 * np.clip(cv2.GaussianBlur(deep, (0, 0), 6*unit), 0, 1))[..., None]
-    behind = behind * (1 - share) + tongue * share
-    bright = np.where(empty[..., None], 0, np.clip((bright - .14) / .86, 0, 1))
-    bright = bright * np.clip((hole.sum(0) / unit - 3) / 8, 0, 1)[None, :, None]
-    bright = cv2.GaussianBlur(bright.astype(np.float32), (0, 0), .8*mouth.unit + .1)[..., None]
-    out = _teeth_shares(texture, mouth.lips, mouth.tooth) * bright + behind * (1 - bright)
-    above = cv2.GaussianBlur(np.roll(1 - deep, int(round(3*unit)), 0), (0, 0), 2.5*unit + .2)
-    return out * (1 - .45 * above[..., None]) * (1 - .3 * np.linspace(-1, 1, hole.shape[1])[None, :, None]**4)
+    deep = np.clip(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 6*mouth.unit), 0, 1)
+    return CAVITY * (.75 - .35 * deep)[..., None] * (1 - share) + tongue * share
 
-# %% ../../nbs/03f_openings.ipynb #5e9d1cca
+# %% ../../nbs/03f_openings.ipynb #7ea686b7
+def _lip_shadow(hole, unit):
+    "(h, w, 1): how bright the shadow of the upper lip, and of both corners, leaves the mouth's inside."
+    outside = 1 - hole.astype(np.float32)
+    above = cv2.GaussianBlur(np.roll(outside, int(round(3*unit)), 0), (0, 0), 2.5*unit + .2)
+    return (1 - .45 * above[..., None]) * (1 - .3 * np.linspace(-1, 1, hole.shape[1])[None, :, None]**4)
+
 def _paint_teeth(mouth, actions, corner, hole):
     "(h, w, 3) float32: the inside of the mouth in the part of the canvas that starts at `corner` (x, y)."
-    teeth = _teeth_vertices(actions, mouth.pose.resting)
-    x, y = mouth.place(mouth.pose.project(teeth))
-    depth = mouth.pose.depth(teeth)
-    raster = Raster.of(x - corner[0], y - corner[1], depth, statistical_head().teeth_triangles, *hole.shape)
-    bright = _teeth_brightness(raster, teeth, depth).astype(np.float32)
-    bright = cv2.GaussianBlur(bright, (0, 0), 1.2*mouth.unit + .2)[..., None]
-    return mouth.tones.placed(_mouth_shares(mouth, _teeth_texture(raster), bright, raster.empty, hole))
+    out, rows = _behind_teeth(mouth, hole), _placed_arches(mouth, actions, corner, hole)
+    front = min(depth.min() for *_, depth in rows)
+    high = np.clip((hole.sum(0) / mouth.unit - 3) / 8, 0, 1)[None, :, None]
+    for row in rows[::-1]:
+        shares, cover = _row_shares(mouth, *row, front, hole)
+        out = out + (shares - out) * cover * high
+    return mouth.tones.placed(np.float32(out * _lip_shadow(hole, mouth.unit)))
 
 # %% ../../nbs/03f_openings.ipynb #2ec1b368
 def mouth_opening(points: np.ndarray, hole: np.ndarray, unit: float) -> np.ndarray:
@@ -365,12 +372,11 @@ class OwnTeeth:
 # %% ../../nbs/03f_openings.ipynb #c24aaa13
 def with_own_teeth(mouth: Mouth, own: OwnTeeth) -> Mouth:
     "The `Mouth` that paints the rest of the photo's own teeth: of their colour, and ending where they do."
-    head = statistical_head()
-    teeth = _teeth_vertices({}, mouth.pose.resting)
-    (x, y), depth = mouth.place(mouth.pose.project(teeth)), mouth.pose.depth(teeth)
+    arch, vertices = arches()[0], moved_arches({}, mouth.pose.resting)[0]
+    x, y = mouth.place(mouth.pose.project(vertices))
     middle = (own.x[0] + own.x[-1]) / 2
-    front = ~head.teeth_targets.any((0, 2)) & (np.abs(x - middle) < 10*mouth.unit) & (depth < np.percentile(depth, 15))
+    edge = (np.abs(arch.up) < .5) & (np.abs(x - middle) < 10*mouth.unit)
     slope, offset = mouth.down
-    if front.any(): offset += float(np.clip(own.at(middle) - y[front].max(), -14*mouth.unit, 14*mouth.unit))
+    if edge.any(): offset += float(np.clip(own.at(middle) - y[edge].max(), -14*mouth.unit, 14*mouth.unit))
     black, white = mouth.tones.black, mouth.tones.white
-    return replace(mouth, down=(slope, offset), tooth=(own.colour - black) / (white - black))
+    return replace(mouth, down=(slope, offset), tooth=(own.colour - black) / (white - black), own=True)

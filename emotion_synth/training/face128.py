@@ -171,6 +171,9 @@ def _unet_options(p: ArgumentParser) -> None:
     p.add_argument("--power", type=float, default=1.,
                    help="how far frequent emotions are drawn more often: 0 not at all, 1 as they are (1)")
     p.add_argument("--widths", type=_numbers(int), default=(128, 320))
+    p.add_argument("--layers", type=int, default=2, help="residual blocks a level (2)")
+    p.add_argument("--heads", type=int, default=10, help="of the attention (10)")
+    p.add_argument("--every-level", action="store_true", help="text enters at every level, as in Stable Diffusion 1")
     p.add_argument("--snr-gamma", type=float, help="Min-SNR weighting, e.g. 5")
 
 # %% ../../nbs/11g_face128.ipynb #46669ee7

@@ -340,7 +340,10 @@ def train_clip(options: Namespace) -> Trainer:
 
 # %% ../../nbs/11e_text.ipynb #284b3983
 def load_text(folder: str | Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    "Text encoder, in evaluation mode, and tokenizer of a trained CLIP folder."
+    "Text encoder, in evaluation mode, and tokenizer of a trained CLIP folder, or of a whole pipeline's folder."
+    parts = Path(folder) / "text_encoder", Path(folder) / "tokenizer"
+    if parts[0].is_dir():
+        return CLIPTextModel.from_pretrained(parts[0]).eval(), CLIPTokenizer.from_pretrained(parts[1])
     clip = CLIPModel.from_pretrained(folder)
     text = CLIPTextModel(clip.config.text_config)
     getattr(text, "text_model", text).load_state_dict(clip.text_model.state_dict())

@@ -32,14 +32,16 @@ def make_unet(widths: tuple[int, ...] = (128, 320), # channels at 16 x 16 and at
               text: int = 192,   # size of a text state
               size: int = 16,    # of the latents
               heads: int = 10,   # of the attention
-              groups: int = 16   # of the group normalisation
+              groups: int = 16,  # of the group normalisation
+              every_level: bool = False # text enters at all levels, as in Stable Diffusion 1
              ) -> UNet2DConditionModel:
-    "A U-Net that text enters at the bottleneck only, so that a word is a change of h."
-    n = len(widths)
+    "A U-Net that text enters at the bottleneck only, so that a word is a change of h; or at every level."
+    n, kind = len(widths), "CrossAttn" if every_level else ""
     return UNet2DConditionModel(
         sample_size=size, in_channels=channels, out_channels=channels, block_out_channels=tuple(widths),
-        layers_per_block=layers, down_block_types=("DownBlock2D",) * n, up_block_types=("UpBlock2D",) * n,
-        cross_attention_dim=text, attention_head_dim=heads, norm_num_groups=groups)
+        layers_per_block=layers, down_block_types=(f"{kind}DownBlock2D",) * n,
+        up_block_types=(f"{kind}UpBlock2D",) * n, cross_attention_dim=text, attention_head_dim=heads,
+        norm_num_groups=groups)
 
 # %% ../../nbs/11f_unet.ipynb #76f58499
 def make_scheduler() -> DDIMScheduler:
@@ -242,7 +244,8 @@ def train_unet(options: Namespace) -> Trainer:
     z = data(valid, rng.integers(2, size=len(valid)))
     captions = [caption(data.records[i], rng) for i in valid]
     report = unet_report(AutoencoderKL.from_pretrained(options.vae).eval(), table, scheduler, z, captions)
-    made = lambda: make_unet(options.widths, text=table.encoder.config.hidden_size)
+    made = lambda: make_unet(options.widths, options.layers, text=table.encoder.config.hidden_size,
+                             heads=options.heads, every_level=options.every_level)
     unet = UNet2DConditionModel.from_pretrained(options.init) if options.init else made()
     objective = DenoisingObjective(unet, scheduler.alphas_cumprod, options.snr_gamma)
     if options.compile: unet.compile()
