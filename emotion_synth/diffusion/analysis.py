@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LPIPS_EDIT', 'LPIPS_BOOST', 'MEASURES', 'global_direction', 'several', 'PatchDistance', 'Curve', 'perceptual_curve',
-           'Boosted', 'boosted', 'eye_frame', 'movement', 'label', 'pca_directions', 'jacobian_directions']
+           'Boosted', 'boosted', 'eye_frame', 'movement', 'label', 'work_by_part', 'pca_directions',
+           'jacobian_directions']
 
 # %% ../../nbs/21b_asyrp_analysis.ipynb #a88f35f1
 import math
@@ -211,6 +212,24 @@ def movement(
 def label(before: torch.Tensor, after: torch.Tensor, words: int = 2) -> str:
     "The `words` largest movements as a label, such as 'mouth opens, brows rise'."
     return ", ".join(list(movement(before, after))[:words])
+
+# %% ../../nbs/21b_asyrp_analysis.ipynb #e712bf6b
+@torch.no_grad()
+def work_by_part(
+    unet: torch.nn.Module,
+    *args, # of one pass
+) -> dict[str, int]:
+    "Part of a U-Net, such as `up_blocks` -> multiplications of its convolutions and linear layers in one pass."
+    work = {}
+    def counter(part):
+        def count(module, args, out): work[part] = work.get(part, 0) + out.numel() * module.weight[0].numel()
+        return count
+    hooks = [m.register_forward_hook(counter(name.split(".")[0])) for name, m in unet.named_modules()
+             if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+    try: unet(*args)
+    finally:
+        for hook in hooks: hook.remove()
+    return work
 
 # %% ../../nbs/21b_asyrp_analysis.ipynb #4333ba69
 @torch.no_grad()
